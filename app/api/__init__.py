@@ -1,0 +1,1 @@
+"""The HTTP door: routes, resources, the one way in which errors leave."""

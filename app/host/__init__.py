@@ -1,0 +1,1 @@
+"""How the host is, read from the kernel without starting a process."""

@@ -1,0 +1,1 @@
+"""Running one command: a checked value, the child process, its end."""

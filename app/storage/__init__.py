@@ -1,0 +1,1 @@
+"""The only room that speaks SQL: the engine, the tables, one store a file."""

@@ -1,0 +1,1 @@
+"""What outlives a request: records, their states, bounded output, the engine."""
