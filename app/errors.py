@@ -5,9 +5,11 @@ BellhopError
 ├── CommandNotAllowed     this command may not be run here
 ├── SlotBusy              the caller's command is still running
 ├── CapacityExceeded      this host runs as many as it may
-├── TaskNotFound          no task of that id is kept
 ├── HostReadingFailed     the kernel's figures cannot be read
-└── StorageUnavailable    a record or an output cannot be written or read now
+├── WaitersExceeded       too many requests wait in this worker already
+└── Unavailable           nothing can be taken on now
+    ├── StorageUnavailable   a record or an output cannot be written or read
+    └── ShuttingDown         this worker is about to end
 
 Errors of configuration are no part of the tree: they end the program
 (:class:`config.config.SettingsError`).
@@ -26,7 +28,10 @@ class Fault:
 
 
 class BellhopError(Exception):
-    """Something went wrong; see the subclass."""
+    """Something went wrong; the docstring of the class is the message."""
+
+    def __str__(self) -> str:
+        return super().__str__() or self.__doc__ or ""
 
 
 class InvalidInput(BellhopError):
@@ -38,40 +43,40 @@ class InvalidInput(BellhopError):
 
 
 class CommandNotAllowed(BellhopError):
-    """The command is not on the list of those that may be run here."""
-
-    def __init__(self, message: str, *, allowed: Sequence[str] = ()) -> None:
-        self.allowed = tuple(allowed)
-        super().__init__(message)
+    """This command may not be run here: no command is allowed."""
 
 
 class SlotBusy(BellhopError):
     """The caller's command is still running; poll it, or wait for its end."""
 
     def __init__(self, task_id: str | None = None) -> None:
+        super().__init__()
         self.task_id = task_id
-        super().__init__(self.__doc__)
 
 
 class CapacityExceeded(BellhopError):
     """As many commands are running as may; try again when one has ended."""
 
     def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__()
         self.retry_after_seconds = retry_after_seconds
-        super().__init__(self.__doc__)
-
-
-class TaskNotFound(BellhopError):
-    """No task of that id is kept."""
-
-    def __init__(self, task_id: str) -> None:
-        self.task_id = task_id
-        super().__init__(self.__doc__)
 
 
 class HostReadingFailed(BellhopError):
     """The kernel's figures cannot be read on this host."""
 
 
-class StorageUnavailable(BellhopError):
-    """The service cannot keep records now; nothing was started, try again."""
+class WaitersExceeded(BellhopError):
+    """As many requests wait here as may; try again, or ask for less waiting."""
+
+
+class Unavailable(BellhopError):
+    """Nothing can be taken on now; nothing was started, try again."""
+
+
+class StorageUnavailable(Unavailable):
+    """No record or output can be kept now; nothing was started, try again."""
+
+
+class ShuttingDown(Unavailable):
+    """The service is shutting down; nothing was started, try again."""

@@ -1,0 +1,264 @@
+"""One running command: it owns the process, its output pipe and its end.
+
+A single thread calls :meth:`Child.run`; any other may call :meth:`Child.stop`.
+What becomes of the output and of the record is the caller's affair.
+"""
+
+import fcntl
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .command import Command
+from .ladder import Find, end_processes
+from .table import Process, processes_of_group, processes_of_run
+
+# What the pipe holds and one read takes: with the kernel's 64 KiB a flooding
+# command waits more often, more gains little.
+PIPE_BYTES = 256 * 1024
+# How long output may still come after the command has exited: enough for what is
+# in the pipe and for a `tee` at its end, not for a daemon that holds the pipe.
+DRAIN_SECONDS = 0.25
+# How often to look whether processes are gone that are not our own children.
+LOOK_SECONDS = 0.02
+
+Sink = Callable[[memoryview], None]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended.
+
+    `reason` is "exit", "signal", "timeout", what :meth:`Child.stop` was given, or
+    "status_unknown" where the kernel no longer had the exit status. `returncode`
+    is 128 plus the signal's number for one that was killed. `leftovers` says that
+    processes of the command outlived it, or would not end.
+    """
+
+    reason: str
+    returncode: int | None
+    signal: str | None
+    leftovers: bool
+    cpu_seconds: float | None
+    max_rss_bytes: int | None
+
+
+class Child:
+    """A command in a session of its own, from its start to its last byte."""
+
+    def __init__(self, command: Command, *, mark: str, grace_seconds: float) -> None:
+        self._command = command
+        self._mark = mark.encode()
+        self._grace_seconds = grace_seconds
+        self._pid = 0
+        self._status: int | None = None
+        self._usage: resource.struct_rusage | None = None
+        self._exited = False
+        self._end_of_output = False
+        self._stop_reason: str | None = None
+        self._wake = -1  # an eventfd, so that a stop interrupts the wait for output
+        self._stop_lock = threading.Lock()  # guards _stop_reason and _wake
+
+    def __repr__(self) -> str:
+        state = "exited" if self._exited else "running" if self._pid else "not started"
+        return f"<Child pid={self._pid} {state}>"
+
+    def start(self) -> None:
+        """Start the process; raise OSError where the system will not."""
+        with ExitStack() as opened:
+            self._pipe, writer = os.pipe2(os.O_CLOEXEC)
+            opened.callback(os.close, self._pipe)
+            os.set_blocking(self._pipe, False)
+            with suppress(OSError):  # the user's share of pipe memory is used up
+                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            opened.callback(self._close_wake)
+            try:
+                self._pid, self._pidfd = _start(self._command, writer)
+            finally:
+                os.close(writer)
+            opened.callback(os.close, self._pidfd)
+            self._opened = opened.pop_all()
+
+    def run(self, sink: Sink) -> Ending:
+        """Pass all output to `sink` until the command and what it started are gone.
+
+        The command's exit is its end, not the end of the pipe, which a background
+        process could hold for ever.
+        """
+        self._sink, self._buffer = sink, memoryview(bytearray(PIPE_BYTES))
+        with self._opened, selectors.DefaultSelector() as self._selector:
+            for descriptor, answer in (
+                (self._pipe, self._read),
+                (self._pidfd, self._reap),
+                (self._wake, self._woken),
+            ):
+                self._selector.register(descriptor, selectors.EVENT_READ, answer)
+            self._pump(self._over, self._command.timeout_seconds)
+            if self._exited:
+                reason, leftovers = "exit", self._end_group()
+            else:
+                reason = self._stop_reason or "timeout"
+                leftovers = self._end_everything()
+            self._pump(self._drained, DRAIN_SECONDS)
+        return self._ending(reason, leftovers=leftovers)
+
+    def stop(self, reason: str) -> None:
+        """Have the command ended, or not begun, for that reason; the first holds."""
+        with self._stop_lock:
+            self._stop_reason = self._stop_reason or reason
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def _pump(
+        self, done: Callable[[], bool], seconds: float, *, look: float = 3600
+    ) -> bool:
+        """Serve output, exit and stop until `done`; return False if time ran out.
+
+        `done` is asked after every event, and every `look` seconds without one.
+        """
+        deadline = time.monotonic() + seconds
+        while not done():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            for key, _ in self._selector.select(min(left, look)):
+                key.data()
+        return True
+
+    def _read(self) -> None:
+        try:
+            count = os.readv(self._pipe, [self._buffer])
+        except BlockingIOError:
+            return
+        if count:
+            self._sink(self._buffer[:count])
+        else:
+            self._end_of_output = True
+            self._selector.unregister(self._pipe)
+
+    def _reap(self) -> None:
+        self._exited = True
+        self._selector.unregister(self._pidfd)
+        try:
+            _, self._status, self._usage = os.wait4(self._pid, 0)
+        except ChildProcessError:
+            # Somebody else took the status. Popen.wait() would say 0 here.
+            self._status = None
+
+    def _woken(self) -> None:
+        self._selector.unregister(self._wake)
+
+    def _over(self) -> bool:
+        return self._exited or self._stop_reason is not None
+
+    def _drained(self) -> bool:
+        return self._end_of_output
+
+    def _end_group(self) -> bool:
+        """End what the exited command left in its group; return if there was any."""
+        self._pump(self._drained, DRAIN_SECONDS)
+        if not _group_exists(self._pid):
+            return False
+        find = partial(processes_of_group, self._pid)
+        left = find()
+        self._end(find)
+        return bool(left)
+
+    def _end_everything(self) -> bool:
+        """End the command and all it started; return if something would not."""
+        return bool(self._end(partial(processes_of_run, self._pid, self._mark)))
+
+    def _end(self, find: Find) -> Sequence[Process]:
+        def wait(done: Callable[[], bool], seconds: float) -> bool:
+            return self._pump(
+                lambda: done() and self._exited, seconds, look=LOOK_SECONDS
+            )
+
+        return end_processes(find, grace_seconds=self._grace_seconds, wait=wait)
+
+    def _ending(self, reason: str, *, leftovers: bool) -> Ending:
+        code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
+        if reason == "exit" and (code is None or code < 0):
+            reason = "status_unknown" if code is None else "signal"
+        usage = self._usage
+        return Ending(
+            reason=reason,
+            returncode=128 - code if code is not None and code < 0 else code,
+            signal=_signal_name(-code) if code is not None and code < 0 else None,
+            leftovers=leftovers,
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6) if usage else None,
+            max_rss_bytes=usage.ru_maxrss * 1024 if usage else None,
+        )
+
+    def _close_wake(self) -> None:
+        # A stop that comes later must not write into a descriptor that has since
+        # been given to somebody else.
+        with self._stop_lock:
+            os.close(self._wake)
+            self._wake = -1
+
+
+def _start(command: Command, output: int) -> tuple[int, int]:
+    """Start the process; return its pid and a descriptor that tells its exit."""
+    popen = _stdlib_popen()(
+        command.argv,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=dict(command.environment),
+        start_new_session=True,
+    )
+    try:
+        pidfd = os.pidfd_open(popen.pid)
+    except OSError:
+        popen.kill()
+        popen.wait()
+        raise
+    # The status is for wait4() in _reap, which also tells what the run has used;
+    # with one in place Popen will neither ask for it nor warn that nobody did.
+    popen.returncode = 0
+    return popen.pid, pidfd
+
+
+def _stdlib_popen() -> Any:
+    """Return the stdlib's Popen, also where gevent has put its own in its place.
+
+    Gevent's reaps by a SIGCHLD handler, before the exit can be seen here.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None:
+        return subprocess.Popen
+    return monkey.get_original("subprocess", "Popen")
+
+
+def _group_exists(group: int) -> bool:
+    """Return whether a process, or the zombie of one, is in that group.
+
+    Its number cannot be another's while it has members, nor be given away in the
+    moment since its leader was reaped: the kernel goes through all pids first.
+    """
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"SIG{number}"

@@ -1,0 +1,133 @@
+"""Builds what the rooms offer, owns it, and closes it in the reverse order.
+
+Building starts nothing: no thread, no process, no connection.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+
+from app.errors import StorageUnavailable, WaitersExceeded
+from app.host.procfs import Procfs
+from app.storage.engine import Database
+from app.storage.task_store import TaskStore
+from app.tasks.catalogue import Catalogue
+from app.tasks.output import OutputFolder
+from app.tasks.runs import Runs
+from app.tasks.sweeper import Retention, Sweeper
+from app.tasks.thread_backend import ThreadBackend
+
+# To write the ends of runs down and to stop the sweeper, after the runs' own time.
+CLOSE_SECONDS = 3.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Services:
+    """Everything that lives below the line, by name."""
+
+    procfs: Procfs
+    database: Database
+    outputs: OutputFolder
+    backend: ThreadBackend
+    runs: Runs
+    sweeper: Sweeper
+    close_seconds: float
+    waiters: threading.BoundedSemaphore
+
+    @classmethod
+    def build(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the services that `settings` describe."""
+        instance = Path(settings["INSTANCE_PATH"])
+        database = Database(settings["DATABASE_URL"])
+        store = TaskStore(database)
+        outputs = OutputFolder(
+            instance / "output",
+            head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
+            tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
+        )
+        backend = ThreadBackend(
+            store=store,
+            outputs=outputs,
+            host=settings["BELLHOP_HOST"],
+            max_running=settings["EXEC_MAX_RUNNING"],
+            grace_seconds=settings["EXEC_GRACE_SECONDS"],
+        )
+        runs = Runs(
+            catalogue=Catalogue(
+                allow_shell=settings["EXEC_ALLOW_SHELL"],
+                environment=settings["EXEC_ENVIRONMENT"],
+                timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
+            ),
+            backend=backend,
+            store=store,
+            outputs=outputs,
+            line_count=settings["CMD_LINE_NUM"],
+        )
+        sweeper = Sweeper(
+            store=store,
+            outputs=outputs,
+            host=settings["BELLHOP_HOST"],
+            lock_path=instance / "sweeper.lock",
+            retention=Retention(
+                seconds=settings["TASK_RETENTION_SECONDS"],
+                count=settings["TASK_RETENTION_COUNT"],
+            ),
+        )
+        return cls(
+            procfs=Procfs(),
+            database=database,
+            outputs=outputs,
+            backend=backend,
+            runs=runs,
+            sweeper=sweeper,
+            close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
+            # Half of a worker's threads at most wait, the others answer.
+            waiters=threading.BoundedSemaphore(max(1, settings["THREADS"] // 2)),
+        )
+
+    def start(self) -> None:
+        """Start what works by itself, in the process that is to serve."""
+        self.sweeper.start()
+
+    def close(self) -> None:
+        """End all runs and threads of this process; safe to call twice."""
+        deadline = time.monotonic() + self.close_seconds
+        still_running = self.backend.close(seconds=self.close_seconds)
+        swept = self.sweeper.close(seconds=max(0.1, deadline - time.monotonic()))
+        self.database.close()
+        if still_running or not swept:
+            log.error("services.not_closed", runs=still_running, sweeper=not swept)
+
+    def check(self) -> dict[str, bool]:
+        """Return by name whether what is needed to take work can be used now."""
+        return {
+            "database": _works("database", self.database.check),
+            "output": _works("output", self.outputs.check),
+        }
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Bracket a request that waits; raise WaitersExceeded where too many do."""
+        if not self.waiters.acquire(blocking=False):
+            raise WaitersExceeded
+        try:
+            yield
+        finally:
+            self.waiters.release()
+
+
+def _works(name: str, check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except StorageUnavailable as error:
+        log.warning("check.failed", check=name, error=str(error.__cause__ or error))
+        return False
+    return True

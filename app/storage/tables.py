@@ -1,0 +1,61 @@
+"""The tables, as the newest migration leaves them.
+
+Times are seconds since the epoch, UTC, as double precision: microseconds are
+exact until the year 2255, and both databases order and compare them alike.
+"""
+
+import sqlalchemy as sa
+
+#: The revision in migrations/versions that makes these tables.
+REVISION = "0001"
+
+metadata = sa.MetaData()
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    # In the order of their making; ids are random and have no order.
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("task_id", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("slot", sa.Text),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("cmd", sa.Text),
+    sa.Column("request_id", sa.Text),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("started", sa.Double),
+    sa.Column("finished", sa.Double),
+    sa.Column("reason", sa.Text),
+    sa.Column("detail", sa.Text),
+    sa.Column("returncode", sa.Integer),
+    sa.Column("signal", sa.Text),
+    sa.Column("leftovers", sa.Boolean),
+    sa.Column("cpu_seconds", sa.Double),
+    sa.Column("max_rss_bytes", sa.BigInteger),
+    sa.Column("end_offset", sa.BigInteger, nullable=False),
+    sa.Column("dropped_bytes", sa.BigInteger, nullable=False),
+    sa.Column("polled_offset", sa.BigInteger, nullable=False),
+    sa.Column("polled_end", sa.Boolean, nullable=False),
+)
+
+UNFINISHED = tasks.c.finished.is_(None)
+
+# The slot of a caller holds one unfinished task, in whichever worker it runs.
+sa.Index(
+    "tasks_slot_taken",
+    tasks.c.slot,
+    unique=True,
+    sqlite_where=UNFINISHED,
+    postgresql_where=UNFINISHED,
+)
+sa.Index(
+    "tasks_unfinished",
+    tasks.c.host,
+    sqlite_where=UNFINISHED,
+    postgresql_where=UNFINISHED,
+)
+sa.Index("tasks_newest_of_slot", tasks.c.slot, tasks.c.number)
+sa.Index("tasks_finished", tasks.c.finished)

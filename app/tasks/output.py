@@ -1,0 +1,273 @@
+"""The bounded log of a run's output: bytes with absolute offsets, in one file.
+
+The file keeps the first `head_bytes` and, in a ring, the last `tail_bytes`; what
+lies between is a gap that is counted exactly. One thread of one worker writes,
+every worker may read at the same time without a lock. Lines and text stand in
+:mod:`app.tasks.lines`.
+
+    at 0            header: magic, sizes, end offset
+    at 64           head: offset o at 64 + o
+    at 64 + head    ring: offset o at (o - head) mod (tail + SLACK_BYTES)
+"""
+
+import os
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from app.errors import StorageUnavailable
+
+# The ring is larger than the tail by the most that one write replaces: a reader
+# that saw end offset E can trust every byte from E - tail on, also while the next
+# write is under way.
+SLACK_BYTES = 256 * 1024
+
+_HEADER = struct.Struct("<8sQQ")
+_HEADER_BYTES = 64
+_MAGIC = b"bellhop1"
+# The end offset stands beside its complement, so that a reader knows a torn one.
+_END = struct.Struct("<QQ")
+_END_AT = _HEADER.size
+_ONES = 2**64 - 1
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a read gave: `data` begins at `start`, later than asked after a gap."""
+
+    start: int
+    data: bytes
+
+
+class OutputFolder:
+    """The folder with one output file for every task that is kept."""
+
+    def __init__(self, path: Path, *, head_bytes: int, tail_bytes: int) -> None:
+        self._path = path
+        self._head_bytes = head_bytes
+        self._tail_bytes = tail_bytes
+
+    def create(self, task_id: str) -> "OutputLog":
+        """Return a new log whose whole space is taken already.
+
+        So a disk that fills up later loses no output. Raises StorageUnavailable
+        where there is no space, or no folder.
+        """
+        path = self._path / task_id
+        size = _HEADER_BYTES + self._head_bytes + self._tail_bytes + SLACK_BYTES
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, size)
+                return OutputLog.begin(descriptor, self._head_bytes, self._tail_bytes)
+            except OSError:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def reopen(self, task_id: str) -> "OutputLog | None":
+        """Return the log that a dead writer left, None where none is kept."""
+        try:
+            descriptor = os.open(self._path / task_id, os.O_RDWR)
+        except FileNotFoundError:
+            return None
+        head_bytes, tail_bytes = _sizes(descriptor)
+        return OutputLog(descriptor, head_bytes, tail_bytes, _end_offset(descriptor))
+
+    def open(self, task_id: str) -> "OutputReader | None":
+        """Return a reader of a task's log, None where none is kept."""
+        try:
+            return OutputReader(os.open(self._path / task_id, os.O_RDONLY))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, task_id: str) -> None:
+        """Remove a task's log if there is one."""
+        (self._path / task_id).unlink(missing_ok=True)
+
+    def task_ids(self, *, older_than_seconds: float) -> list[str]:
+        """Return the tasks that have had a file here for so long."""
+        before = time.time() - older_than_seconds
+        with os.scandir(self._path) as entries:
+            return [entry.name for entry in entries if entry.stat().st_mtime < before]
+
+    def check(self) -> None:
+        """Raise StorageUnavailable where the next run would find no space."""
+        name = f".check-{os.getpid()}-{os.urandom(4).hex()}"
+        self.create(name).close()
+        self.remove(name)
+
+
+class OutputLog:
+    """The writing end, owned by the one thread that reads the command's pipe."""
+
+    def __init__(
+        self, descriptor: int, head_bytes: int, tail_bytes: int, end_offset: int
+    ) -> None:
+        self._descriptor = descriptor
+        self._head_bytes = head_bytes
+        self._tail_bytes = tail_bytes
+        self._ring_bytes = tail_bytes + SLACK_BYTES
+        self._failed = False
+        self._lost_bytes = 0
+        self.end_offset = end_offset
+
+    @classmethod
+    def begin(cls, descriptor: int, head_bytes: int, tail_bytes: int) -> Self:
+        """Return the log of an empty file, after giving that its header."""
+        header = _HEADER.pack(_MAGIC, head_bytes, tail_bytes)
+        os.pwrite(descriptor, header + _END.pack(0, _ONES), 0)
+        return cls(descriptor, head_bytes, tail_bytes, 0)
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes that the command wrote and that are not kept."""
+        gap = self.end_offset - self._head_bytes - self._tail_bytes
+        return max(0, gap) + self._lost_bytes
+
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record says of its output."""
+        return {"end_offset": self.end_offset, "dropped_bytes": self.dropped_bytes}
+
+    def append(self, data: memoryview) -> None:
+        """Write what the command wrote; never fails, since nothing must stop it.
+
+        Where the file cannot be written, the bytes are counted as dropped.
+        """
+        if self._failed:
+            self._lost_bytes += len(data)
+            return
+        try:
+            while data:
+                piece = data[: self._room()]
+                self._write(piece)
+                data = data[len(piece) :]
+        except OSError:
+            self._failed = True
+            self._lost_bytes += len(data)
+            log.exception("output.write_failed", lost_from_offset=self.end_offset)
+
+    def close(self) -> None:
+        """Give back the space that was not used; the file can be read on."""
+        used = min(self.end_offset, self._head_bytes + self._ring_bytes)
+        try:
+            os.ftruncate(self._descriptor, _HEADER_BYTES + used)
+        finally:
+            os.close(self._descriptor)
+
+    def _room(self) -> int:
+        """Return how many bytes fit where the next one goes, before a jump."""
+        if self.end_offset < self._head_bytes:
+            return self._head_bytes - self.end_offset
+        slot = (self.end_offset - self._head_bytes) % self._ring_bytes
+        return min(self._ring_bytes - slot, SLACK_BYTES)
+
+    def _write(self, piece: memoryview) -> None:
+        place = _place(self.end_offset, self._head_bytes, self._ring_bytes)
+        written = 0
+        while written < len(piece):
+            written += os.pwrite(self._descriptor, piece[written:], place + written)
+        end = self.end_offset + len(piece)
+        os.pwrite(self._descriptor, _END.pack(end, end ^ _ONES), _END_AT)
+        self.end_offset = end
+
+
+class OutputReader:
+    """A reading end; a context manager. Reads do not consume."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._head_bytes, self._tail_bytes = _sizes(descriptor)
+        self._ring_bytes = self._tail_bytes + SLACK_BYTES
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.close(self._descriptor)
+
+    def end_offset(self) -> int:
+        """Return how many bytes have been written so far."""
+        return _end_offset(self._descriptor)
+
+    def read(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`, or from where they are kept.
+
+        Empty at the end. A read stops where the head does.
+        """
+        end = self.end_offset()
+        if offset < self._head_bytes:
+            count = min(limit, end - offset, self._head_bytes - offset)
+            return Chunk(offset, self._pread(offset, count))
+        while offset < end:
+            start = max(offset, self._oldest(end))
+            data = self._read_ring(start, min(limit, end - start))
+            end = self.end_offset()
+            if start >= self._oldest(end):
+                return Chunk(start, data)
+            # Overwritten meanwhile: a flood. Try again further on.
+        return Chunk(offset, b"")
+
+    def read_until(self, offset: int, end: int) -> Chunk:
+        """Return all bytes up to `end` that follow without a gap, at most."""
+        whole = Chunk(offset, b"")
+        position = offset
+        while position < end:
+            chunk = self.read(position, end - position)
+            if not chunk.data:
+                break
+            if chunk.start > position:
+                whole = Chunk(chunk.start, b"")
+            whole = Chunk(whole.start, whole.data + chunk.data)
+            position = chunk.start + len(chunk.data)
+        return whole
+
+    def _oldest(self, end: int) -> int:
+        """Return the first offset that the ring keeps when `end` is the end."""
+        return max(self._head_bytes, end - self._tail_bytes)
+
+    def _read_ring(self, start: int, count: int) -> bytes:
+        slot = (start - self._head_bytes) % self._ring_bytes
+        first = min(count, self._ring_bytes - slot)
+        data = self._pread(start, first)
+        if first < count:
+            data += self._pread(start + first, count - first)
+        return data
+
+    def _pread(self, offset: int, count: int) -> bytes:
+        place = _place(offset, self._head_bytes, self._ring_bytes)
+        return os.pread(self._descriptor, max(0, count), place)
+
+
+def _sizes(descriptor: int) -> tuple[int, int]:
+    """Return the bytes of head and tail that a file was made for."""
+    header = os.pread(descriptor, _HEADER.size, 0)
+    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+        os.close(descriptor)
+        raise StorageUnavailable("an output file has no header of ours")
+    _, head_bytes, tail_bytes = _HEADER.unpack(header)
+    return head_bytes, tail_bytes
+
+
+def _end_offset(descriptor: int) -> int:
+    """Return how many bytes a file's writer has written."""
+    while True:
+        end: int
+        end, complement = _END.unpack(os.pread(descriptor, _END.size, _END_AT))
+        if end ^ complement == _ONES:
+            return end
+
+
+def _place(offset: int, head_bytes: int, ring_bytes: int) -> int:
+    """Return where in the file the byte of that offset stands."""
+    if offset < head_bytes:
+        return _HEADER_BYTES + offset
+    return _HEADER_BYTES + head_bytes + (offset - head_bytes) % ring_bytes

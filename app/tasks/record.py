@@ -1,0 +1,47 @@
+"""The record of a task, as it is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from .states import State
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One task; its fields are the columns that the store keeps.
+
+    Times are seconds since the epoch, UTC. `owner` is the caller; `host` and
+    `worker` are where it runs. `slot` names what one task at a time may hold.
+    `polled_offset` and `polled_end` say what polls have given.
+    """
+
+    task_id: str
+    kind: str
+    state: State
+    owner: str
+    slot: str | None
+    host: str
+    worker: str
+    cmd: str | None
+    request_id: str | None
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    reason: str | None = None
+    detail: str | None = None
+    returncode: int | None = None
+    signal: str | None = None
+    leftovers: bool | None = None
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    end_offset: int = 0
+    dropped_bytes: int = 0
+    polled_offset: int = 0
+    polled_end: bool = False
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the record that a row of the store holds."""
+        known = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**known | {"state": State(row["state"])})

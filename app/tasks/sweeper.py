@@ -1,0 +1,162 @@
+"""Sweeps up: tasks whose worker died, and what has been kept long enough.
+
+Every worker has a sweeper, one of them on a host sweeps at a time: whoever holds
+a lock on a file, which the kernel gives back when its holder dies.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from app.errors import StorageUnavailable
+from app.processes.orphans import end_orphans
+from app.storage.task_store import TaskStore
+from .output import OutputFolder
+from .states import State
+from .thread_backend import MARK
+from .worker import Worker
+
+# A task is unfinished for at most 10 s after its worker's death: this, the grace
+# and the time to kill together.
+INTERVAL_SECONDS = 2.0
+GRACE_SECONDS = 2.0
+# Records removed in one transaction: others wait for it a few milliseconds.
+BATCH = 500
+# Younger outputs may belong to a task that is being admitted.
+STRAY_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long finished tasks are kept, and how many at most."""
+
+    seconds: float
+    count: int
+
+
+class Sweeper:
+    """A thread that sweeps every two seconds, if it is this worker's turn."""
+
+    def __init__(
+        self,
+        *,
+        store: TaskStore,
+        outputs: OutputFolder,
+        host: str,
+        lock_path: Path,
+        retention: Retention,
+    ) -> None:
+        self._store = store
+        self._outputs = outputs
+        self._host = host
+        self._lock_path = lock_path
+        self._retention = retention
+        self._strays_removed = False  # they come of a crash: once is enough
+        self._closing = threading.Event()
+        self._thread = threading.Thread(
+            target=self._sweep_on, name="sweeper", daemon=True
+        )
+
+    def start(self) -> None:
+        """Start sweeping."""
+        self._thread.start()
+
+    def close(self, *, seconds: float) -> bool:
+        """Stop sweeping; return whether it has stopped within the time."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def sweep(self) -> None:
+        """Do one round, whoever's turn it is."""
+        self._end_lost()
+        self._expire()
+        if not self._strays_removed:
+            self._remove_strays()
+            self._strays_removed = True
+
+    def _sweep_on(self) -> None:
+        with ExitStack() as held:
+            while not (turn := self._take_turn(held)):
+                if self._closing.wait(INTERVAL_SECONDS):
+                    return
+            while turn:
+                self._sweep_once()
+                turn = not self._closing.wait(INTERVAL_SECONDS)
+
+    def _take_turn(self, held: ExitStack) -> bool:
+        """Take the lock, to be kept for as long as `held` is; False: another's turn."""
+        try:
+            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            held.close()
+            return False
+        return True
+
+    def _sweep_once(self) -> None:
+        try:
+            self.sweep()
+        except StorageUnavailable as error:
+            log.warning("sweep.postponed", error=str(error.__cause__))
+        except Exception:
+            log.exception("sweep.failed")
+
+    def _end_lost(self) -> None:
+        """End what dead workers' runs left, and say in their records that they are."""
+        rows = self._store.unfinished(self._host)
+        lost = [row for row in rows if not Worker.parse(row["worker"]).is_alive()]
+        if not lost:
+            return
+        marks = [f"{MARK}={row['task_id']}" for row in lost]
+        survivors = end_orphans(marks, grace_seconds=GRACE_SECONDS)
+        for row in lost:
+            self._write_lost(row["task_id"])
+        log.warning("tasks.lost", count=len(lost), survivors=survivors)
+
+    def _write_lost(self, task_id: str) -> None:
+        output = self._outputs.reopen(task_id)
+        if output is not None:
+            output.close()
+        facts = output.facts() if output is not None else {}
+        self._store.finish(
+            task_id,
+            state=State.LOST,
+            reason="worker_lost",
+            finished=time.time(),
+            **facts,
+        )
+
+    def _expire(self) -> None:
+        """Forget what is past its age, or past the number that is kept."""
+        while task_ids := self._store.expired(
+            self._host,
+            finished_before=time.time() - self._retention.seconds,
+            keep=self._retention.count,
+            limit=BATCH,
+        ):
+            # Outputs first: a record without one is removed the next time, an
+            # output without a record would stay.
+            for task_id in task_ids:
+                self._outputs.remove(task_id)
+            self._store.remove(task_ids)
+            if self._closing.wait(0):
+                return
+
+    def _remove_strays(self) -> None:
+        """Remove outputs whose task was never admitted: its worker died before."""
+        task_ids = self._outputs.task_ids(older_than_seconds=STRAY_SECONDS)
+        for first in range(0, len(task_ids), BATCH):
+            batch = task_ids[first : first + BATCH]
+            for task_id in set(batch) - self._store.known(batch):
+                self._outputs.remove(task_id)

@@ -1,0 +1,41 @@
+"""Who runs a task: a process, told from every other that has had its pid."""
+
+import os
+from dataclasses import dataclass
+from typing import Self
+
+from app.processes.table import boot_id, find_process
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process of this service, on one boot of one host."""
+
+    boot: str
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return this very process; not to be kept across a fork."""
+        pid = os.getpid()
+        process = find_process(pid)
+        if process is None:
+            raise ProcessLookupError(f"/proc does not show this process, {pid}")
+        return cls(boot_id(), pid, process.start_ticks)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the worker that `str()` of it names."""
+        boot, pid, start_ticks = text.split(":")
+        return cls(boot, int(pid), int(start_ticks))
+
+    def __str__(self) -> str:
+        return f"{self.boot}:{self.pid}:{self.start_ticks}"
+
+    def is_alive(self) -> bool:
+        """Return whether that very process still runs."""
+        if self.boot != boot_id():
+            return False
+        process = find_process(self.pid)
+        return process is not None and process.start_ticks == self.start_ticks

@@ -1,0 +1,236 @@
+"""Every setting, with type, default, unit and reason; the environments.
+
+This package is the only reader of the process's environment. How a setting is
+read stands in :mod:`config.settings`.
+"""
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from config.settings import (
+    Setting,
+    Settings,
+    SettingsError,
+    boolean,
+    choice,
+    integer,
+    optional_text,
+    seconds,
+    text,
+    url,
+)
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+#: Modules with a ``register(app)`` of their own, in the order of registration.
+registered_app = ["app"]
+
+_CHILD_DEFAULTS = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/",
+    "LANG": "C.UTF-8",
+}
+
+
+class BaseConfig(Settings):
+    """What holds in every environment unless a subclass says otherwise."""
+
+    FLASK_ENV = "base"
+    TESTING = False
+
+    PORT = Setting(integer(1, 65535), 5000, "the TCP port to listen on")
+    BIND_ADDRESS = Setting(
+        text, "127.0.0.1", "the address to listen on; 0.0.0.0 is every one"
+    )
+    WORKERS = Setting(integer(1, 256), 2, "gunicorn's worker processes")
+    THREADS = Setting(
+        integer(1, 1024), 16, "requests that one worker handles at a time"
+    )
+    LOG_LEVEL = Setting(
+        choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        "INFO",
+        "the lowest level that is logged",
+    )
+    LOG_FILE = Setting(
+        optional_text, None, "a file for the log, rotated by size; unset: stdout"
+    )
+    LOG_FILE_BYTES = Setting(
+        integer(1024, 10**12), 10_000_000, "size at which LOG_FILE rotates", unit="B"
+    )
+    LOG_FILE_COUNT = Setting(
+        integer(1, 1000), 5, "rotated files that are kept beside LOG_FILE"
+    )
+    INSTANCE_PATH = Setting(
+        text, str(PROJECT / "instance"), "the folder of everything that is kept"
+    )
+    SECRET_KEY = Setting(
+        optional_text,
+        None,
+        "the key of what the service signs; unset: made once, kept in INSTANCE_PATH",
+        secret=True,
+    )
+    DATABASE_URL = Setting(
+        url("sqlite", "postgresql+psycopg"),
+        "",
+        "where records are kept; unset: SQLite in INSTANCE_PATH",
+        secret=True,
+    )
+    BELLHOP_HOST = Setting(
+        text, socket.gethostname(), "this host's name in tasks; unset: its hostname"
+    )
+    MAX_CONTENT_LENGTH = Setting(
+        integer(1, 10**9), 1024 * 1024, "the largest request body taken", unit="B"
+    )
+    RESPONSE_UUID = Setting(
+        boolean, False, "put the request id into every JSON object answered"
+    )
+    CMD_LINE_NUM = Setting(
+        integer(1, 1_000_000), 100, "the most lines that one poll gives"
+    )
+    EXEC_ALLOW_SHELL = Setting(
+        boolean, True, "run `cmd` of a request in /bin/sh; whoever may call may all"
+    )
+    EXEC_TOKEN_REQUIRED = Setting(
+        boolean, False, "take only signed uuids at /api/exec and /api/poll"
+    )
+    EXEC_MAX_RUNNING = Setting(
+        integer(1, 10_000), 8, "commands that run at a time on this host"
+    )
+    EXEC_TIMEOUT_SECONDS = Setting(
+        seconds(0.1, 10**8), 3600.0, "how long a command may run", unit="s"
+    )
+    EXEC_GRACE_SECONDS = Setting(
+        seconds(0, 3600), 5.0, "from TERM to KILL when a command is ended", unit="s"
+    )
+    EXEC_OUTPUT_HEAD_BYTES = Setting(
+        integer(0, 10**9), 64 * 1024, "kept of an output's beginning", unit="B"
+    )
+    EXEC_OUTPUT_TAIL_BYTES = Setting(
+        integer(4096, 10**9), 1024 * 1024, "kept of an output's end", unit="B"
+    )
+    IOSTAT_SYNC_SECONDS = Setting(
+        integer(1, 3600),
+        30,
+        "how long /v1/iostat/ may wait before it answers",
+        unit="s",
+    )
+    TASK_RETENTION_SECONDS = Setting(
+        seconds(1, 10**10),
+        7 * 86400.0,
+        "how long a finished task and its output are kept",
+        unit="s",
+    )
+    TASK_RETENTION_COUNT = Setting(
+        integer(1, 10**9), 100_000, "how many finished tasks are kept"
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.EXEC_ENVIRONMENT = child_environment()
+        self.INSTANCE_PATH = str(Path(self.INSTANCE_PATH).absolute())
+        if not self.DATABASE_URL:
+            self.DATABASE_URL = f"sqlite:///{self.INSTANCE_PATH}/bellhop.db"
+
+
+class DevelopmentConfig(BaseConfig):
+    """On one's own machine: open to whoever reaches it, so localhost only."""
+
+    FLASK_ENV = "development"
+
+
+class TestingConfig(BaseConfig):
+    """For tests: as development, but Flask's TESTING is on."""
+
+    FLASK_ENV = "testing"
+    TESTING = True
+
+
+class ProductionConfig(BaseConfig):
+    """In earnest: nothing runs without a signed caller and a catalogue."""
+
+    FLASK_ENV = "production"
+    BIND_ADDRESS = BaseConfig.BIND_ADDRESS.with_default("0.0.0.0")  # noqa: S104
+    EXEC_ALLOW_SHELL = BaseConfig.EXEC_ALLOW_SHELL.with_default(False)
+    EXEC_TOKEN_REQUIRED = BaseConfig.EXEC_TOKEN_REQUIRED.with_default(True)
+
+
+config_map: dict[str, type[BaseConfig]] = {
+    "development": DevelopmentConfig,
+    "testing": TestingConfig,
+    "production": ProductionConfig,
+}
+
+
+def read_config(env: str | None = None) -> BaseConfig:
+    """Return the settings of environment `env` (else FLASK_ENV, else production).
+
+    Raises SettingsError naming every fault at once.
+    """
+    name = env or os.environ.get("FLASK_ENV") or "production"
+    if name not in config_map:
+        known = ", ".join(config_map)
+        raise SettingsError([f"FLASK_ENV={name!r} is not one of {known}"])
+    return config_map[name]()
+
+
+def read_env_file(path: str | Path) -> None:
+    """Put the settings of a file of NAME=VALUE lines into the environment.
+
+    What the environment has already, it keeps. Raises SettingsError where a line
+    is no setting, since a setting that is silently passed over is worse than none.
+    """
+    values = dotenv_values(path, interpolate=False)
+    faults = [
+        f"{path}: {n!r} has no = and value" for n, v in values.items() if v is None
+    ]
+    if faults:
+        raise SettingsError(faults)
+    for name, value in values.items():
+        os.environ.setdefault(name, value or "")
+
+
+def child_environment() -> dict[str, str]:
+    """Return all that a command sees of this process's environment.
+
+    Never more: the service's own environment holds its secrets.
+    """
+    kept = {name: os.environ.get(name) for name in ("PATH", "HOME", "LANG", "TZ")}
+    return _CHILD_DEFAULTS | {name: value for name, value in kept.items() if value}
+
+
+def prepare_instance(config: BaseConfig) -> None:
+    """Make the instance folder and the secret key if they are not there.
+
+    Raises SettingsError where the folder cannot be written.
+    """
+    folder = Path(config.INSTANCE_PATH)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "output").mkdir(mode=0o700, exist_ok=True)
+        config.SECRET_KEY = config.SECRET_KEY or _kept_key(folder / "secret_key")
+    except OSError as error:
+        fault = f"INSTANCE_PATH={str(folder)!r} cannot be written: {error}"
+        raise SettingsError([fault]) from error
+
+
+def _kept_key(path: Path) -> str:
+    """Return the key kept at `path`, making it first when there is none.
+
+    Workers start at the same moment: a link either succeeds with a whole file or
+    leaves the first one's in place, so that all of them read the same key.
+    """
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path.read_text(encoding="ascii")

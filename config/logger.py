@@ -1,0 +1,119 @@
+"""One chain for every log line: structlog's and the stdlib's, to JSON lines.
+
+Gunicorn, werkzeug and any other library that logs through the stdlib leave by
+the same formatter as our own lines. What is logged of a request stands in
+:mod:`app.api.request_log`.
+"""
+
+import logging
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import structlog
+from flask import Flask
+
+from config.settings import SettingsError
+
+_HANDLER_NAME = "bellhop"
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.format_exc_info,
+]
+
+
+class JsonLogger:
+    """A Flask extension that sets up the log as an app's settings say."""
+
+    def __init__(self, app: Flask | None = None) -> None:
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Apply LOG_LEVEL and LOG_FILE of `app`; raise SettingsError if faulty."""
+        config_logger(
+            level=app.config["LOG_LEVEL"],
+            file=app.config["LOG_FILE"],
+            file_bytes=app.config["LOG_FILE_BYTES"],
+            file_count=app.config["LOG_FILE_COUNT"],
+        )
+        app.extensions["json_logger"] = self
+
+
+def config_logger(
+    *,
+    level: str = "INFO",
+    file: str | None = None,
+    file_bytes: int = 10_000_000,
+    file_count: int = 5,
+) -> None:
+    """Send every line of this process through one chain to stdout or to `file`.
+
+    It may be called again; the last call holds. Raises SettingsError where `file`
+    cannot be written.
+    """
+    structlog.configure(
+        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelName(level)
+        ),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = _handler(file, file_bytes, file_count)
+    handler.name = _HANDLER_NAME
+    handler.setFormatter(_formatter())
+    root = logging.getLogger()
+    for old in [h for h in root.handlers if h.name == _HANDLER_NAME]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(level)
+    threading.excepthook = _log_thread_exception
+
+
+def _formatter() -> logging.Formatter:
+    # ASCII only: C1 controls, line separators and marks of direction in what a
+    # caller sent can then neither forge a line nor reach a terminal.
+    renderer = structlog.processors.JSONRenderer(ensure_ascii=True, default=repr)
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            renderer,
+        ],
+    )
+
+
+def _handler(file: str | None, file_bytes: int, file_count: int) -> logging.Handler:
+    if file is None:
+        return logging.StreamHandler(sys.stdout)
+    # The stdlib's handler loses lines when several workers rotate one file.
+    from concurrent_log_handler import (  # noqa: PLC0415 - only where it is used
+        ConcurrentRotatingFileHandler,
+    )
+
+    try:
+        Path(file).open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise SettingsError(
+            [f"LOG_FILE={file!r} cannot be written: {error}"]
+        ) from error
+    handler: logging.Handler = ConcurrentRotatingFileHandler(
+        file, maxBytes=file_bytes, backupCount=file_count, encoding="utf-8"
+    )
+    return handler
+
+
+def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread, where the stdlib would print a bare trace."""
+    name = args.thread.name if args.thread else "unknown"
+    structlog.get_logger("bellhop").error(
+        "thread.failed", thread=name, exc_info=args.exc_value
+    )

@@ -1,0 +1,166 @@
+"""How one setting is declared and read: strict casts, every fault kept.
+
+What the settings of Bellhop are stands in :mod:`config.config`.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar, overload
+from urllib.parse import urlsplit
+
+from envparse import ConfigurationError, Env
+
+T = TypeVar("T")
+
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+class SettingsError(Exception):
+    """The service does not start; every faulty setting has a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        super().__init__(f"Bellhop does not start, its settings are faulty:{lines}")
+
+
+class Setting(Generic[T]):
+    """One environment variable: its cast, its value when unset, its reason.
+
+    A class of settings holds it as an attribute; an instance of that class has
+    the value. An empty variable counts as unset, as `docker run -e NAME=` means.
+    """
+
+    def __init__(
+        self,
+        cast: Callable[[str], T],
+        default: T,
+        doc: str,
+        *,
+        unit: str = "",
+        secret: bool = False,
+    ) -> None:
+        self.cast = cast
+        self.default = default
+        self.doc = doc
+        self.unit = unit
+        self.secret = secret
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> Self | T:
+        if instance is None:
+            return self
+        value: T = instance.__dict__[self.name]
+        return value
+
+    def with_default(self, default: T) -> "Setting[T]":
+        """Return the same setting with another default, for one environment."""
+        return Setting(self.cast, default, self.doc, unit=self.unit, secret=self.secret)
+
+    def read(self, env: Env) -> T:
+        """Return the value from the environment, raising ValueError if faulty."""
+        raw = env.str(self.name, default="")
+        if raw == "":
+            return self.default
+        try:
+            # envparse hands a callable that is no type the raw text, so that its
+            # own lenient casts (bool('nonsense') is False) are never used.
+            value: T = env(self.name, cast=self.cast)
+        except (ConfigurationError, ValueError) as error:
+            shown = "" if self.secret else f"={raw!r}"
+            raise ValueError(f"{self.name}{shown} {error}") from error
+        return value
+
+
+class Settings:
+    """A base for classes of settings: reads all, then reports all faults at once."""
+
+    def __init__(self) -> None:
+        env, faults = Env(), []
+        for name in dir(type(self)):
+            setting: Any = getattr(type(self), name)
+            if isinstance(setting, Setting):
+                try:
+                    self.__dict__[name] = setting.read(env)
+                except ValueError as error:
+                    faults.append(str(error))
+        faults += self.cross_check() if not faults else []
+        if faults:
+            raise SettingsError(faults)
+
+    def cross_check(self) -> list[str]:
+        """Return the faults that lie between settings, each fine by itself."""
+        return []
+
+
+def text(value: str) -> str:
+    """Take the text as it is."""
+    return value
+
+
+def optional_text(value: str) -> str | None:
+    """Take the text as it is; unset is None."""
+    return value
+
+
+def boolean(value: str) -> bool:
+    """Take one of 1, true, yes, on, 0, false, no, off, in any case."""
+    if value.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError(f"is not one of {', '.join((*_TRUE, *_FALSE))}")
+    return value.lower() in _TRUE
+
+
+def integer(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a cast to an integer from `minimum` to `maximum`."""
+
+    def cast(value: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,18}", value):
+            raise ValueError("is not an integer")
+        if not minimum <= (number := int(value)) <= maximum:
+            raise ValueError(f"is not from {minimum} to {maximum}")
+        return number
+
+    return cast
+
+
+def seconds(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return a cast to a number of seconds from `minimum` to `maximum`."""
+
+    def cast(value: str) -> float:
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+            raise ValueError("is not a number of seconds")
+        if not minimum <= (number := float(value)) <= maximum:
+            raise ValueError(f"is not from {minimum:g} to {maximum:g} seconds")
+        return number
+
+    return cast
+
+
+def choice(*words: str) -> Callable[[str], str]:
+    """Return a cast that takes one of `words`, in any case."""
+
+    def cast(value: str) -> str:
+        for word in words:
+            if value.lower() == word.lower():
+                return word
+        raise ValueError(f"is not one of {', '.join(words)}")
+
+    return cast
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """Return a cast that takes a URL of one of `schemes`."""
+
+    def cast(value: str) -> str:
+        if urlsplit(value).scheme not in schemes:
+            raise ValueError(f"does not begin with one of {', '.join(schemes)} and ://")
+        return value
+
+    return cast
