@@ -153,7 +153,6 @@ class ProductionConfig(BaseConfig):
     """In earnest: nothing runs without a signed caller and a catalogue."""
 
     FLASK_ENV = "production"
-    BIND_ADDRESS = BaseConfig.BIND_ADDRESS.with_default("0.0.0.0")  # noqa: S104
     EXEC_ALLOW_SHELL = BaseConfig.EXEC_ALLOW_SHELL.with_default(False)
     EXEC_TOKEN_REQUIRED = BaseConfig.EXEC_TOKEN_REQUIRED.with_default(True)
 
@@ -165,12 +164,12 @@ config_map: dict[str, type[BaseConfig]] = {
 }
 
 
-def read_config(env: str | None = None) -> BaseConfig:
-    """Return the settings of environment `env` (else FLASK_ENV, else production).
+def read_config(env: str | None = None, *, default: str = "production") -> BaseConfig:
+    """Return the settings of environment `env`, else of FLASK_ENV, else of `default`.
 
     Raises SettingsError naming every fault at once.
     """
-    name = env or os.environ.get("FLASK_ENV") or "production"
+    name = env or os.environ.get("FLASK_ENV") or default
     if name not in config_map:
         known = ", ".join(config_map)
         raise SettingsError([f"FLASK_ENV={name!r} is not one of {known}"])

@@ -42,7 +42,8 @@ class Ending:
     `reason` is "exit", "signal", "timeout", what :meth:`Child.stop` was given, or
     "status_unknown" where the kernel no longer had the exit status. `returncode`
     is 128 plus the signal's number for one that was killed. `leftovers` says that
-    processes of the command outlived it, or would not end.
+    processes of the command outlived it, or would not end. `max_rss_bytes` is None
+    for a command smaller than this service.
     """
 
     reason: str
@@ -198,7 +199,7 @@ class Child:
             signal=_signal_name(-code) if code is not None and code < 0 else None,
             leftovers=leftovers,
             cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6) if usage else None,
-            max_rss_bytes=usage.ru_maxrss * 1024 if usage else None,
+            max_rss_bytes=_max_rss_bytes(usage) if usage else None,
         )
 
     def _close_wake(self) -> None:
@@ -255,6 +256,16 @@ def _group_exists(group: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _max_rss_bytes(usage: resource.struct_rusage) -> int | None:
+    """Return the peak memory of the largest process, None where it cannot be told.
+
+    The kernel counts in what the new process had before its exec: this service's
+    own. A peak that is not above ours is therefore not the command's.
+    """
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return usage.ru_maxrss * 1024 if usage.ru_maxrss > ours else None
 
 
 def _signal_name(number: int) -> str:

@@ -4,6 +4,7 @@ Nothing outside this room sees an error of SQLAlchemy: whatever keeps a record
 from being read or written leaves as StorageUnavailable.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 import structlog
 
 from app.errors import StorageUnavailable
+
 from .tables import REVISION
 
 # How long a statement waits for another worker's transaction, which takes
@@ -164,6 +166,7 @@ def _upgrade(connection: sa.Connection) -> None:
     """Run the migrations inside the transaction that holds the lock."""
     from alembic import command, config  # noqa: PLC0415 - 0.1 s, needed once a release
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per plugin
     settings = config.Config()
     settings.set_main_option("script_location", str(_MIGRATIONS))
     settings.attributes["connection"] = connection

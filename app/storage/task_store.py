@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from app.errors import CapacityExceeded, SlotBusy
+
 from .engine import Database
 from .tables import UNFINISHED, tasks
 

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from app.processes.command import Command
+
 from .record import TaskRecord
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from app.storage.task_store import TaskStore
+
 from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines

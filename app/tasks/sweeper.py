@@ -17,6 +17,7 @@ import structlog
 from app.errors import StorageUnavailable
 from app.processes.orphans import end_orphans
 from app.storage.task_store import TaskStore
+
 from .output import OutputFolder
 from .states import State
 from .thread_backend import MARK

@@ -14,6 +14,7 @@ from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
 from app.processes.child import Child, Ending
 from app.processes.command import Command
 from app.storage.task_store import TaskStore
+
 from .output import OutputFolder, OutputLog
 from .record import TaskRecord
 from .states import State

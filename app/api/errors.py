@@ -1,0 +1,125 @@
+"""The one door by which errors leave, as problem details of RFC 9457.
+
+Flask's and flask-restful's handlers both end here, in every environment alike.
+"""
+
+import re
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from flask import Flask, Response, g
+from flask_restful import Api
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from app.api.rendering import render_json
+from app.errors import (
+    BellhopError,
+    CapacityExceeded,
+    CommandNotAllowed,
+    HostReadingFailed,
+    InvalidInput,
+    SlotBusy,
+    Unavailable,
+    WaitersExceeded,
+)
+
+PROBLEM_JSON = "application/problem+json"
+
+STATUS_OF: dict[type[BellhopError], int] = {
+    InvalidInput: 400,
+    CommandNotAllowed: 403,
+    SlotBusy: 409,
+    CapacityExceeded: 429,
+    HostReadingFailed: 503,
+    WaitersExceeded: 503,
+    Unavailable: 503,
+}
+
+# What a caller is told to wait where the error itself does not know better.
+RETRY_AFTER_SECONDS = 2
+
+_FAULT_OF_OURS = (
+    "The service failed to answer; its log says why, under this request_id."
+)
+
+log = structlog.get_logger(__name__)
+
+
+class ProblemApi(Api):  # type: ignore[misc]
+    """flask-restful's Api, less its own way with errors."""
+
+    def error_router(self, original_handler: Any, e: Exception) -> Any:
+        """Leave every error to Flask, and so to :func:`answer_error`."""
+        return original_handler(e)
+
+
+def register(app: Flask) -> None:
+    """Send every error of `app` through this door."""
+    app.register_error_handler(Exception, answer_error)
+
+
+def answer_error(error: Exception) -> Response:
+    """Return the answer to a request that raised `error`."""
+    return problem(error)
+
+
+def problem(error: Exception, **members: Any) -> Response:
+    """Return `error` as problem details, with `members` beside the standard ones."""
+    if isinstance(error, HTTPException) and error.response is not None:
+        return error.response  # type: ignore[return-value]
+    status = _status(error)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request.failed", exc_info=error)
+    detail = _detail(error, status)
+    document: dict[str, Any] = {
+        "type": _type(error),
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "message": detail,
+        "request_id": g.uuid,
+    }
+    if isinstance(error, InvalidInput):
+        faults = [{"path": f.path, "message": f.message} for f in error.faults]
+        document["errors"] = faults
+    return render_json(
+        document | members, status, _headers(error, status), mimetype=PROBLEM_JSON
+    )
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, HTTPException):
+        return error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    for cls in type(error).__mro__:
+        if cls in STATUS_OF:
+            return STATUS_OF[cls]
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _detail(error: Exception, status: int) -> str:
+    if isinstance(error, HTTPException):
+        return error.description or HTTPStatus(status).phrase
+    return str(error) if isinstance(error, BellhopError) else _FAULT_OF_OURS
+
+
+def _type(error: Exception) -> str:
+    """Return the problem's type, "about:blank" where the status says it all."""
+    if not isinstance(error, BellhopError):
+        return "about:blank"
+    words = re.findall("[A-Z][a-z]+", type(error).__name__)
+    return "urn:bellhop:problem:" + "-".join(words).lower()
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    headers = {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.valid_methods or ())
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = (
+            'Basic realm="bellhop", charset="UTF-8", Bearer realm="bellhop"'
+        )
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        seconds = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(seconds)
+    return headers

@@ -1,0 +1,48 @@
+"""How a value becomes the body of an answer."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, current_app, g, request
+
+JSON = "application/json"
+TEXT = "text/plain"
+
+
+def render_json(
+    data: Any,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    *,
+    mimetype: str = JSON,
+) -> Response:
+    """Return `data` as UTF-8 JSON on one line, with the request id if that is set."""
+    if current_app.config["RESPONSE_UUID"] and isinstance(data, dict):
+        data = {**data, "uuid": data.get("uuid", g.uuid)}
+    # A lone surrogate can only stand in a string, where its escape is JSON's own.
+    body = json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Response(body + b"\n", status, headers, mimetype=mimetype)
+
+
+def render_text(text: str) -> Response:
+    """Return `text` as it is, with a newline at its end."""
+    return Response(text.removesuffix("\n") + "\n", mimetype=TEXT)
+
+
+def render_head() -> Response:
+    """Return the head of a JSON answer whose body was not made."""
+    response = Response(mimetype=JSON)
+    response.automatically_set_content_length = False
+    return response
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a moment in UTC, as RFC 3339 has it, with a `Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def prefers_text() -> bool:
+    """Return whether the caller would rather have plain text than JSON."""
+    return request.accept_mimetypes.best_match([JSON, TEXT]) == TEXT

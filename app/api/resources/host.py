@@ -1,0 +1,92 @@
+"""How the host is."""
+
+import time
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from flask import Response, current_app
+
+from app.api.rendering import (
+    prefers_text,
+    render_head,
+    render_json,
+    render_text,
+    rfc3339,
+)
+from app.api.resource import BaseResource, Takes, services
+from app.api.schemas.iostat import IOSTAT_QUERY
+from app.errors import Fault, InvalidInput
+from app.host.iostat import Sample, iostat_samples, render_header, render_sample
+from app.host.uptime import read_uptime
+
+
+class Uptime(BaseResource):
+    """The line of uptime(1), and its figures."""
+
+    def get(self) -> Response:
+        """Return them, or the bare line where plain text is preferred."""
+        uptime = read_uptime(services().procfs)
+        if prefers_text():
+            return render_text(uptime.line)
+        return render_json(
+            {
+                "uptime": uptime.line,
+                "seconds": uptime.seconds,
+                "boot_time": rfc3339(uptime.boot_time),
+                "users": uptime.users,
+                "load": uptime.load,
+            }
+        )
+
+
+class Iostat(BaseResource):
+    """The report of `iostat -d`, and its figures, within one request."""
+
+    takes: ClassVar = {"get": Takes(query=IOSTAT_QUERY)}
+
+    def get(self, query: dict[str, int]) -> Response:
+        """Take the samples, waiting between them, and return them all."""
+        count, wait_seconds = self._checked_times(query)
+        header = render_header(services().procfs)
+        samples = self._samples(count, wait_seconds)
+        text = header + "".join(render_sample(sample) for sample in samples)
+        if prefers_text():
+            return render_text(text)
+        return render_json(
+            {"iostat": text, "samples": [_sample(sample) for sample in samples]}
+        )
+
+    def head(self, query: dict[str, int]) -> Response:
+        """Check the query without waiting for anything."""
+        self._checked_times(query)
+        return render_head()
+
+    def _checked_times(self, query: dict[str, int]) -> tuple[int, int]:
+        count, wait_seconds = query.get("count", 1), query.get("wait", 1)
+        if count == 1 and wait_seconds != 1:
+            fault = "needs a count of 2 or more: one sample is not waited for"
+            raise InvalidInput([Fault("wait", fault)])
+        limit_seconds = current_app.config["IOSTAT_SYNC_SECONDS"]
+        if (count - 1) * wait_seconds > limit_seconds:
+            fault = (
+                f"with this wait takes longer than {limit_seconds} s, "
+                "the most that one request may; ask /v2/iostat/ for a task"
+            )
+            raise InvalidInput([Fault("count", fault)])
+        return count, wait_seconds
+
+    def _samples(self, count: int, wait_seconds: int) -> list[Sample]:
+        samples = iostat_samples(
+            services().procfs,
+            count=count,
+            wait_seconds=wait_seconds,
+            sleep=time.sleep,
+        )
+        if count == 1:
+            return list(samples)
+        with services().waiting():
+            return list(samples)
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    return {**asdict(sample), "time": rfc3339(sample.time)}

@@ -1,0 +1,30 @@
+"""Puts an application together: the log first, then settings, then the rooms."""
+
+from importlib import import_module
+
+from flask import Flask
+
+from config.config import BaseConfig, prepare_instance, read_config, registered_app
+from config.logger import JsonLogger, config_logger
+
+
+def create_app(env: str | None = None) -> Flask:
+    """Return the application for `env`, else for FLASK_ENV, else for production.
+
+    It starts no thread, no process and no connection. Raises SettingsError, which
+    names every faulty setting at once.
+    """
+    config_logger()
+    return create_app_by_config(read_config(env))
+
+
+def create_app_by_config(conf: BaseConfig) -> Flask:
+    """Return the application that `conf` describes."""
+    config_logger()
+    prepare_instance(conf)
+    app = Flask("bellhop", instance_path=conf.INSTANCE_PATH, static_folder=None)
+    app.config.from_object(conf)
+    JsonLogger(app)
+    for name in registered_app:
+        import_module(name).register(app)
+    return app

@@ -1,0 +1,61 @@
+"""Gunicorn's settings, from ours; what is given on its command line wins."""
+
+import sys
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+from config.config import prepare_instance, read_config
+from config.logger import config_logger
+from config.settings import SettingsError
+
+try:
+    _config = read_config()
+    prepare_instance(_config)
+except SettingsError as error:
+    sys.exit(str(error))
+
+# Between TERM and KILL of a worker: time for its requests, then for its runs.
+_REQUEST_SECONDS = 30
+
+bind = f"{_config.BIND_ADDRESS}:{_config.PORT}"
+workers = _config.WORKERS
+worker_class = "gthread"
+threads = _config.THREADS
+timeout = 60
+graceful_timeout = int(_REQUEST_SECONDS + _config.EXEC_GRACE_SECONDS)
+keepalive = 5
+# A second service of the same user would take over the socket of the first, and the
+# thread behind it makes every fork of the master a risk.
+control_socket_disable = True
+
+
+class JsonLines(Logger):  # type: ignore[misc]
+    """Gunicorn's log, through the chain of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """Have no handler of its own, so that the root's gets every line."""
+        super().setup(cfg)
+        config_logger(
+            level=_config.LOG_LEVEL,
+            file=_config.LOG_FILE,
+            file_bytes=_config.LOG_FILE_BYTES,
+            file_count=_config.LOG_FILE_COUNT,
+        )
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = True
+
+
+logger_class = JsonLines
+
+
+def post_worker_init(worker: Any) -> None:
+    """Start what works by itself, after the fork."""
+    worker.wsgi.extensions["bellhop"].start()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """End what the worker runs."""
+    if getattr(worker, "wsgi", None) is not None:
+        worker.wsgi.extensions["bellhop"].close()
