@@ -2,10 +2,19 @@
 
 from importlib import import_module
 
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import NullSession, SessionInterface
 
 from config.config import BaseConfig, prepare_instance, read_config, registered_app
 from config.logger import JsonLogger, config_logger
+
+
+class NoSession(SessionInterface):
+    """No cookie is read or set: every request says for itself who sends it."""
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
+        """Return a session that can hold nothing."""
+        return NullSession()
 
 
 def create_app(env: str | None = None) -> Flask:
@@ -24,6 +33,7 @@ def create_app_by_config(conf: BaseConfig) -> Flask:
     prepare_instance(conf)
     app = Flask("bellhop", instance_path=conf.INSTANCE_PATH, static_folder=None)
     app.config.from_object(conf)
+    app.session_interface = NoSession()
     JsonLogger(app)
     for name in registered_app:
         import_module(name).register(app)

@@ -15,6 +15,7 @@ import structlog
 
 from app.errors import StorageUnavailable, WaitersExceeded
 from app.host.procfs import Procfs
+from app.host.uptime import UptimeReader
 from app.storage.engine import Database
 from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
@@ -34,6 +35,7 @@ class Services:
     """Everything that lives below the line, by name."""
 
     procfs: Procfs
+    uptime: UptimeReader
     database: Database
     outputs: OutputFolder
     backend: ThreadBackend
@@ -46,6 +48,7 @@ class Services:
     def build(cls, settings: Mapping[str, Any]) -> Self:
         """Return the services that `settings` describe."""
         instance = Path(settings["INSTANCE_PATH"])
+        procfs = Procfs()
         database = Database(settings["DATABASE_URL"])
         store = TaskStore(database)
         outputs = OutputFolder(
@@ -82,7 +85,8 @@ class Services:
             ),
         )
         return cls(
-            procfs=Procfs(),
+            procfs=procfs,
+            uptime=UptimeReader(procfs),
             database=database,
             outputs=outputs,
             backend=backend,

@@ -46,7 +46,7 @@ class BaseConfig(Settings):
     BIND_ADDRESS = Setting(
         text, "127.0.0.1", "the address to listen on; 0.0.0.0 is every one"
     )
-    WORKERS = Setting(integer(1, 256), 2, "gunicorn's worker processes")
+    WORKERS = Setting(integer(1, 256), 4, "gunicorn's worker processes")
     THREADS = Setting(
         integer(1, 1024), 16, "requests that one worker handles at a time"
     )

@@ -72,6 +72,8 @@ def read_body() -> Any:
 
 def check_query(schema: Schema) -> tuple[dict[str, Any], list[Fault]]:
     """Return the query's members, numbers as numbers, and what is wrong with them."""
+    if not request.query_string and schema is NO_QUERY:
+        return {}, []
     query: dict[str, Any] = request.args.to_dict()
     twice = [
         Fault(name, "is given more than once")

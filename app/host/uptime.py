@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from .procfs import Procfs
 
+_TICK_SECONDS = 0.01
 _MINUTE_SECONDS = 60
 _HOUR_SECONDS = 60 * _MINUTE_SECONDS
 _DAY_SECONDS = 24 * _HOUR_SECONDS
@@ -27,6 +28,23 @@ class Uptime:
     boot_time: datetime
     users: int | None
     load: tuple[float, float, float]
+
+
+class UptimeReader:
+    """Reads the uptime, at most once in the 10 ms that the kernel counts it in."""
+
+    def __init__(self, procfs: Procfs) -> None:
+        self._procfs = procfs
+        self._kept: tuple[float, Uptime] | None = None
+
+    def read(self) -> Uptime:
+        """Return the uptime of this moment; see read_uptime."""
+        now, kept = time.monotonic(), self._kept
+        if kept is not None and now < kept[0]:
+            return kept[1]
+        uptime = read_uptime(self._procfs)
+        self._kept = (now + _TICK_SECONDS, uptime)
+        return uptime
 
 
 def read_uptime(procfs: Procfs, *, now: float | None = None) -> Uptime:

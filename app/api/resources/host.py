@@ -17,7 +17,6 @@ from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.iostat import IOSTAT_QUERY
 from app.errors import Fault, InvalidInput
 from app.host.iostat import Sample, iostat_samples, render_header, render_sample
-from app.host.uptime import read_uptime
 
 
 class Uptime(BaseResource):
@@ -25,7 +24,7 @@ class Uptime(BaseResource):
 
     def get(self) -> Response:
         """Return them, or the bare line where plain text is preferred."""
-        uptime = read_uptime(services().procfs)
+        uptime = services().uptime.read()
         if prefers_text():
             return render_text(uptime.line)
         return render_json(
