@@ -10,14 +10,12 @@ import resource
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from .command import Command
 from .ladder import Find, end_processes
@@ -62,7 +60,7 @@ class Child:
         self._mark = mark.encode()
         self._grace_seconds = grace_seconds
         self._pid = 0
-        self._status: int | None = None
+        self._code: int | None = None
         self._usage: resource.struct_rusage | None = None
         self._exited = False
         self._end_of_output = False
@@ -85,10 +83,11 @@ class Child:
             self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             opened.callback(self._close_wake)
             try:
-                self._pid, self._pidfd = _start(self._command, writer)
+                self._popen, self._pidfd = _start(self._command, writer)
             finally:
                 os.close(writer)
             opened.callback(os.close, self._pidfd)
+            self._pid = self._popen.pid
             self._opened = opened.pop_all()
 
     def run(self, sink: Sink) -> Ending:
@@ -151,11 +150,7 @@ class Child:
     def _reap(self) -> None:
         self._exited = True
         self._selector.unregister(self._pidfd)
-        try:
-            _, self._status, self._usage = os.wait4(self._pid, 0)
-        except ChildProcessError:
-            # Somebody else took the status. Popen.wait() would say 0 here.
-            self._status = None
+        self._code, self._usage = _wait(self._popen)
 
     def _woken(self) -> None:
         self._selector.unregister(self._wake)
@@ -189,10 +184,9 @@ class Child:
         return end_processes(find, grace_seconds=self._grace_seconds, wait=wait)
 
     def _ending(self, reason: str, *, leftovers: bool) -> Ending:
-        code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
+        code, usage = self._code, self._usage
         if reason == "exit" and (code is None or code < 0):
             reason = "status_unknown" if code is None else "signal"
-        usage = self._usage
         return Ending(
             reason=reason,
             returncode=128 - code if code is not None and code < 0 else code,
@@ -210,9 +204,9 @@ class Child:
             self._wake = -1
 
 
-def _start(command: Command, output: int) -> tuple[int, int]:
-    """Start the process; return its pid and a descriptor that tells its exit."""
-    popen = _stdlib_popen()(
+def _start(command: Command, output: int) -> tuple["subprocess.Popen[bytes]", int]:
+    """Start the process; return it, and a descriptor that tells its exit."""
+    popen = subprocess.Popen(
         command.argv,
         stdin=subprocess.DEVNULL,
         stdout=output,
@@ -226,21 +220,26 @@ def _start(command: Command, output: int) -> tuple[int, int]:
         popen.kill()
         popen.wait()
         raise
-    # The status is for wait4() in _reap, which also tells what the run has used;
-    # with one in place Popen will neither ask for it nor warn that nobody did.
-    popen.returncode = 0
-    return popen.pid, pidfd
+    return popen, pidfd
 
 
-def _stdlib_popen() -> Any:
-    """Return the stdlib's Popen, also where gevent has put its own in its place.
+def _wait(
+    popen: "subprocess.Popen[bytes]",
+) -> tuple[int | None, resource.struct_rusage | None]:
+    """Return the exit code of a process that has ended, and what it has used.
 
-    Gevent's reaps by a SIGCHLD handler, before the exit can be seen here.
+    The code is None where somebody else took it; Popen.wait() would say 0.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None:
-        return subprocess.Popen
-    return monkey.get_original("subprocess", "Popen")
+    if type(popen).__module__ == "gevent.subprocess":
+        # Gevent's handler of SIGCHLD has reaped it, and knows no usage.
+        return popen.wait(), None
+    try:
+        _, status, usage = os.wait4(popen.pid, 0)
+    except ChildProcessError:
+        popen.returncode = 0  # or Popen would warn that nobody asked
+        return None, None
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    return popen.returncode, usage
 
 
 def _group_exists(group: int) -> bool:

@@ -1,0 +1,74 @@
+"""Fixtures of all tests, and the leak detector that watches over each of them."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask, has_app_context
+from flask.testing import FlaskClient
+
+from application import create_app_by_config
+from config.config import TestingConfig
+from tests.servers import children_of, wait_until
+
+LEAK_SECONDS = 5
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread, a child, a descriptor or a context behind."""
+    before = _held()
+    yield
+    assert not has_app_context(), "an application context is still pushed"
+    try:
+        wait_until(lambda: not _new(before), seconds=LEAK_SECONDS)
+    except AssertionError:
+        pytest.fail(f"left behind: {sorted(_new(before))}")
+
+
+@pytest.fixture
+def make_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Flask]]:
+    """Make apps of the testing environment, with settings changed; close them."""
+    apps: list[Flask] = []
+
+    def make(**settings: str) -> Flask:
+        monkeypatch.setenv("INSTANCE_PATH", str(tmp_path / "instance"))
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        apps.append(create_app_by_config(TestingConfig()))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        app.extensions["bellhop"].close()
+
+
+@pytest.fixture
+def client(make_app: Callable[..., Flask]) -> FlaskClient:
+    """Return a client of an app with the testing environment's settings."""
+    return make_app().test_client()
+
+
+def _held() -> set[str]:
+    """Return what this process holds, by names that can be compared."""
+    threads = {f"thread {thread.name}" for thread in threading.enumerate()}
+    children = {f"child {pid}" for pid in children_of(os.getpid())}
+    return threads | children | _descriptors()
+
+
+def _descriptors() -> set[str]:
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"descriptor {descriptor.name}: {descriptor.readlink()}")
+        except OSError:
+            continue  # the one that the listing itself had open
+    return found
+
+
+def _new(before: set[str]) -> set[str]:
+    return _held() - before
