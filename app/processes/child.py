@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import IO
 
 from .command import Command
 from .ladder import Find, end_processes
@@ -77,15 +78,13 @@ class Child:
         with ExitStack() as opened:
             self._pipe, writer = os.pipe2(os.O_CLOEXEC)
             opened.callback(os.close, self._pipe)
-            os.set_blocking(self._pipe, False)
-            with suppress(OSError):  # the user's share of pipe memory is used up
-                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            opened.callback(self._close_wake)
-            try:
-                self._popen, self._pidfd = _start(self._command, writer)
-            finally:
-                os.close(writer)
+            with os.fdopen(writer, "wb", buffering=0) as output:
+                os.set_blocking(self._pipe, False)
+                with suppress(OSError):  # the user's share of pipe memory is used up
+                    fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                opened.callback(self._close_wake)
+                self._popen, self._pidfd = _start(self._command, output)
             opened.callback(os.close, self._pidfd)
             self._pid = self._popen.pid
             self._opened = opened.pop_all()
@@ -204,7 +203,9 @@ class Child:
             self._wake = -1
 
 
-def _start(command: Command, output: int) -> tuple["subprocess.Popen[bytes]", int]:
+def _start(
+    command: Command, output: IO[bytes]
+) -> tuple["subprocess.Popen[bytes]", int]:
     """Start the process; return it, and a descriptor that tells its exit."""
     popen = subprocess.Popen(
         command.argv,
