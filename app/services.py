@@ -98,7 +98,11 @@ class Services:
         )
 
     def start(self) -> None:
-        """Start what works by itself, in the process that is to serve."""
+        """Start what works by itself, in the process that is to serve.
+
+        What is opened on first use is used once, so that no request waits for it.
+        """
+        self.check()
         self.sweeper.start()
 
     def close(self) -> None:

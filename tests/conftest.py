@@ -16,6 +16,16 @@ from tests.servers import children_of, wait_until
 LEAK_SECONDS = 5
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long doses")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Return whether the long dose of a test is wanted."""
+    return bool(request.config.getoption("--soak"))
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread, a child, a descriptor or a context behind."""
