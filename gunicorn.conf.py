@@ -6,12 +6,14 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from config.config import prepare_instance, read_config
-from config.logger import config_logger
+from config.logger import config_logger, log_settings
 from config.settings import SettingsError
 
 try:
     _config = read_config()
     prepare_instance(_config)
+    _log_settings = log_settings(vars(_config))
+    config_logger(**_log_settings)
 except SettingsError as error:
     sys.exit(str(error))
 
@@ -36,12 +38,7 @@ class JsonLines(Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Have no handler of its own, so that the root's gets every line."""
         super().setup(cfg)
-        config_logger(
-            level=_config.LOG_LEVEL,
-            file=_config.LOG_FILE,
-            file_bytes=_config.LOG_FILE_BYTES,
-            file_count=_config.LOG_FILE_COUNT,
-        )
+        config_logger(**_log_settings)
         for log in (self.error_log, self.access_log):
             log.handlers.clear()
             log.propagate = True

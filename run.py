@@ -1,5 +1,6 @@
 """The development server: python run.py [-h HOST] [-p PORT] [-e ENV] [-f ENV_FILE]."""
 
+import logging
 import signal
 import sys
 from contextlib import suppress
@@ -78,10 +79,26 @@ def _serve_threads(app: Flask, host: str, port: int) -> None:
 
 
 def _serve_gevent(app: Flask, host: str, port: int) -> None:
-    from gevent.pywsgi import WSGIServer  # noqa: PLC0415 - an optional part
+    import gevent  # noqa: PLC0415 - an optional part
+    from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: PLC0415
 
-    server = WSGIServer((host, port), app, log=None)
+    class Handler(WSGIHandler):  # type: ignore[misc]
+        def finalize_headers(self) -> None:
+            """Chunk no answer to a HEAD: the last chunk would be sent, as a body."""
+            super().finalize_headers()
+            self.response_use_chunked &= self.command != "HEAD"
+
+    server = WSGIServer(
+        (host, port),
+        app,
+        log=None,
+        error_log=logging.getLogger("gevent"),
+        handler_class=Handler,
+    )
     server.start()
+    # An exception in a handler of Python's would end whichever greenlet runs just then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, server.stop)
     log.info("server.listening", host=host, port=server.server_port)
     server.serve_forever()
 

@@ -2,7 +2,8 @@
 
 from flask import Flask
 
-from app.api import errors, request_log, routes
+from app.api import errors as error_door
+from app.api import request_log, routes
 from app.services import Services
 
 
@@ -10,5 +11,5 @@ def register(app: Flask) -> None:
     """Give `app` its services and all its routes."""
     app.extensions["bellhop"] = Services.build(app.config)
     request_log.register(app)
-    errors.register(app)
+    error_door.register(app)
     routes.register(app)

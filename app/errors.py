@@ -5,6 +5,7 @@ BellhopError
 ├── CommandNotAllowed     this command may not be run here
 ├── SlotBusy              the caller's command is still running
 ├── CapacityExceeded      this host runs as many as it may
+├── TaskNotFound          there is no such task, or none for this caller
 ├── HostReadingFailed     the kernel's figures cannot be read
 ├── WaitersExceeded       too many requests wait in this worker already
 └── Unavailable           nothing can be taken on now
@@ -60,6 +61,10 @@ class CapacityExceeded(BellhopError):
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__()
         self.retry_after_seconds = retry_after_seconds
+
+
+class TaskNotFound(BellhopError):
+    """There is no task of that id."""
 
 
 class HostReadingFailed(BellhopError):

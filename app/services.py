@@ -14,12 +14,17 @@ from typing import Any, Self
 import structlog
 
 from app.errors import StorageUnavailable, WaitersExceeded
+from app.host.iostat import iostat_samples, render_header, render_sample
 from app.host.procfs import Procfs
 from app.host.uptime import UptimeReader
 from app.storage.engine import Database
+from app.storage.people_store import PeopleStore
 from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
+from app.tasks.lookup import Lookup
 from app.tasks.output import OutputFolder
+from app.tasks.record import TaskRecord
+from app.tasks.report_job import Piece, Report, Wait
 from app.tasks.runs import Runs
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
@@ -40,6 +45,8 @@ class Services:
     outputs: OutputFolder
     backend: ThreadBackend
     runs: Runs
+    lookup: Lookup
+    people: PeopleStore
     sweeper: Sweeper
     close_seconds: float
     waiters: threading.BoundedSemaphore
@@ -60,7 +67,10 @@ class Services:
             store=store,
             outputs=outputs,
             host=settings["BELLHOP_HOST"],
-            max_running=settings["EXEC_MAX_RUNNING"],
+            max_running={
+                "exec": settings["EXEC_MAX_RUNNING"],
+                "iostat": settings["IOSTAT_MAX_RUNNING"],
+            },
             grace_seconds=settings["EXEC_GRACE_SECONDS"],
         )
         runs = Runs(
@@ -91,6 +101,13 @@ class Services:
             outputs=outputs,
             backend=backend,
             runs=runs,
+            lookup=Lookup(
+                store=store,
+                outputs=outputs,
+                backend=backend,
+                cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
+            ),
+            people=PeopleStore(database),
             sweeper=sweeper,
             close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
             # Half of a worker's threads at most wait, the others answer.
@@ -120,6 +137,21 @@ class Services:
             "database": _works("database", self.database.check),
             "output": _works("output", self.outputs.check),
         }
+
+    def start_iostat(
+        self, *, count: int, wait_seconds: int, request_id: str | None
+    ) -> TaskRecord:
+        """Start a task that reports as iostat does; see TaskBackend.submit_report."""
+
+        def pieces(wait: Wait) -> Iterator[Piece]:
+            yield Piece(render_header(self.procfs))
+            for sample in iostat_samples(
+                self.procfs, count=count, wait_seconds=wait_seconds, sleep=wait
+            ):
+                yield Piece(render_sample(sample), sample.members())
+
+        report = Report("iostat", total=count, pieces=pieces)
+        return self.backend.submit_report(report, owner=None, request_id=request_id)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -29,19 +29,21 @@ FLOOD = "yes | head -c 1G"
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        with running(Path(folder), FLASK_ENV="development") as server:
-            _flood(server)
-            if missing := [
-                tool for tool in ("webhook", "wrk") if not shutil.which(tool)
-            ]:
-                print(f"uptime: left out, not installed: {', '.join(missing)}")
-            else:
-                _uptime(server, Path(folder))
+        _against_peers(Path(folder))
     _start()
+
+
+def _against_peers(folder: Path) -> None:
+    with running(folder, FLASK_ENV="development") as server:
+        _flood(server)
+        _uptime(server, folder)
 
 
 def _uptime(server: Server, folder: Path) -> None:
     """Compare requests a second with adnanh/webhook running uptime(1)."""
+    if missing := [tool for tool in ("webhook", "wrk") if not shutil.which(tool)]:
+        print(f"uptime: left out, not installed: {', '.join(missing)}")
+        return
     with _webhook(folder) as peer:
         for connections in (8, 32):
             for kind, headers in (("kept", []), ("new", ["-H", "Connection: close"])):
@@ -92,21 +94,20 @@ def _rate(load: list[str], url: str) -> float:
 
 def _seconds_of_run(server: Server) -> float:
     """Return how long a flood runs, as the service itself has logged it."""
-    server.exec("bench", FLOOD)
-    server.poll_until_finished("bench", seconds=120)
-    started, ended = (
-        next(
-            line["timestamp"]
-            for line in reversed(server.log_lines())
-            if line["event"] == event
-        )
-        for event in ("process.started", "process.ended")
-    )
-    return _epoch(ended) - _epoch(started)
+    task_id = server.exec("bench", FLOOD).json()["task_id"]
+    # The log is watched, not the service: polls would take their part of the cores.
+    times = wait_until(lambda: _times_of_run(server, task_id), seconds=120)
+    server.poll_until_finished("bench")
+    return times["process.ended"] - times["process.started"]
 
 
-def _epoch(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()
+def _times_of_run(server: Server, task_id: str) -> dict[str, float] | None:
+    times = {
+        line["event"]: datetime.fromisoformat(line["timestamp"]).timestamp()
+        for line in server.log_lines()
+        if line.get("task_id") == task_id
+    }
+    return times if "process.ended" in times else None
 
 
 def _seconds(command: list[str], **env: str) -> float:

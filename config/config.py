@@ -7,9 +7,12 @@ read stands in :mod:`config.settings`.
 import os
 import secrets
 import socket
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 
 from config.settings import (
     Setting,
@@ -35,12 +38,17 @@ _CHILD_DEFAULTS = {
     "LANG": "C.UTF-8",
 }
 
+# SQLite in memory, which no other worker sees.
+_NO_FILE = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
+
 
 class BaseConfig(Settings):
     """What holds in every environment unless a subclass says otherwise."""
 
     FLASK_ENV = "base"
     TESTING = False
+    # Whether routes that take an account in production are open to everybody.
+    OPEN_TO_ALL = True
 
     PORT = Setting(integer(1, 65535), 5000, "the TCP port to listen on")
     BIND_ADDRESS = Setting(
@@ -118,6 +126,9 @@ class BaseConfig(Settings):
         "how long /v1/iostat/ may wait before it answers",
         unit="s",
     )
+    IOSTAT_MAX_RUNNING = Setting(
+        integer(1, 10_000), 8, "iostat tasks that run at a time on this host"
+    )
     TASK_RETENTION_SECONDS = Setting(
         seconds(1, 10**10),
         7 * 86400.0,
@@ -133,7 +144,17 @@ class BaseConfig(Settings):
         self.EXEC_ENVIRONMENT = child_environment()
         self.INSTANCE_PATH = str(Path(self.INSTANCE_PATH).absolute())
         if not self.DATABASE_URL:
-            self.DATABASE_URL = f"sqlite:///{self.INSTANCE_PATH}/bellhop.db"
+            self.DATABASE_URL = f"sqlite:///{quote(self.INSTANCE_PATH)}/bellhop.db"
+
+    def cross_check(self) -> list[str]:
+        """Return the faults that a cast alone cannot see."""
+        if self.DATABASE_URL.partition("?")[0] in _NO_FILE:
+            return ["DATABASE_URL names no file, and every worker would have its own"]
+        if self.DATABASE_URL.startswith("postgresql") and not find_spec("psycopg"):
+            return [
+                "DATABASE_URL needs psycopg: pip install -r requirements-postgres.txt"
+            ]
+        return []
 
 
 class DevelopmentConfig(BaseConfig):
@@ -153,6 +174,7 @@ class ProductionConfig(BaseConfig):
     """In earnest: nothing runs without a signed caller and a catalogue."""
 
     FLASK_ENV = "production"
+    OPEN_TO_ALL = False
     EXEC_ALLOW_SHELL = BaseConfig.EXEC_ALLOW_SHELL.with_default(False)
     EXEC_TOKEN_REQUIRED = BaseConfig.EXEC_TOKEN_REQUIRED.with_default(True)
 
@@ -182,14 +204,30 @@ def read_env_file(path: str | Path) -> None:
     What the environment has already, it keeps. Raises SettingsError where a line
     is no setting, since a setting that is silently passed over is worse than none.
     """
-    values = dotenv_values(path, interpolate=False)
-    faults = [
-        f"{path}: {n!r} has no = and value" for n, v in values.items() if v is None
-    ]
+    values, faults = {}, []
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            bindings = list(parse_stream(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path} cannot be read: {error}"]) from error
+    for binding in bindings:
+        if binding.error or "\0" in binding.original.string:
+            faults.append(f"{path}: line {_line(binding)} is no NAME=VALUE")
+        elif binding.key is not None and binding.value is None:
+            faults.append(f"{path}: {binding.key!r} has no = and value")
+        elif binding.key is not None:
+            values[binding.key] = binding.value or ""
     if faults:
         raise SettingsError(faults)
     for name, value in values.items():
-        os.environ.setdefault(name, value or "")
+        os.environ.setdefault(name, value)
+
+
+def _line(binding: Binding) -> int:
+    """Return the line that a binding stands on, after the blank ones before it."""
+    given = binding.original.string
+    blank = given[: len(given) - len(given.lstrip())]
+    return binding.original.line + blank.count("\n")
 
 
 def child_environment() -> dict[str, str]:
@@ -211,8 +249,8 @@ def prepare_instance(config: BaseConfig) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "output").mkdir(mode=0o700, exist_ok=True)
         config.SECRET_KEY = config.SECRET_KEY or _kept_key(folder / "secret_key")
-    except OSError as error:
-        fault = f"INSTANCE_PATH={str(folder)!r} cannot be written: {error}"
+    except (OSError, UnicodeDecodeError) as error:
+        fault = f"INSTANCE_PATH={str(folder)!r} cannot be used: {error}"
         raise SettingsError([fault]) from error
 
 
@@ -220,16 +258,20 @@ def _kept_key(path: Path) -> str:
     """Return the key kept at `path`, making it first when there is none.
 
     Workers start at the same moment: a link either succeeds with a whole file or
-    leaves the first one's in place, so that all of them read the same key.
+    leaves the first one's in place, so that all of them read the same key. Their
+    drafts have random names, since workers in containers may have the same pid.
     """
     if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        draft.unlink()
-    return path.read_text(encoding="ascii")
+        with tempfile.NamedTemporaryFile(  # which is made 0600
+            "w", encoding="ascii", dir=path.parent, prefix=f"{path.name}."
+        ) as draft:
+            draft.write(secrets.token_hex(32))
+            draft.flush()
+            os.fsync(draft.fileno())
+            try:
+                os.link(draft.name, path)
+            except FileExistsError:
+                pass
+    if key := path.read_text(encoding="utf-8").strip():
+        return key
+    raise SettingsError([f"{path} is empty: remove it, or set SECRET_KEY"])

@@ -5,9 +5,12 @@ the same formatter as our own lines. What is logged of a request stands in
 :mod:`app.api.request_log`.
 """
 
+import json
 import logging
+import re
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ from flask import Flask
 from config.settings import SettingsError
 
 _HANDLER_NAME = "bellhop"
+# What follows the caller in a signed uuid: a time and a signature, which is as good
+# as a password while it is fresh.
+_SIGNATURE = re.compile(r"\.[0-9]+\.[0-9A-Fa-f]{16,}")
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -37,13 +43,18 @@ class JsonLogger:
 
     def init_app(self, app: Flask) -> None:
         """Apply LOG_LEVEL and LOG_FILE of `app`; raise SettingsError if faulty."""
-        config_logger(
-            level=app.config["LOG_LEVEL"],
-            file=app.config["LOG_FILE"],
-            file_bytes=app.config["LOG_FILE_BYTES"],
-            file_count=app.config["LOG_FILE_COUNT"],
-        )
+        config_logger(**log_settings(app.config))
         app.extensions["json_logger"] = self
+
+
+def log_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `settings` say of the log, as config_logger takes it."""
+    return {
+        "level": settings["LOG_LEVEL"],
+        "file": settings["LOG_FILE"],
+        "file_bytes": settings["LOG_FILE_BYTES"],
+        "file_count": settings["LOG_FILE_COUNT"],
+    }
 
 
 def config_logger(
@@ -69,6 +80,8 @@ def config_logger(
     handler = _handler(file, file_bytes, file_count)
     handler.name = _HANDLER_NAME
     handler.setFormatter(_formatter())
+    # Here too: a logger with a level of its own passes the root's level by.
+    handler.setLevel(level)
     root = logging.getLogger()
     for old in [h for h in root.handlers if h.name == _HANDLER_NAME]:
         root.removeHandler(old)
@@ -79,16 +92,22 @@ def config_logger(
 
 
 def _formatter() -> logging.Formatter:
-    # ASCII only: C1 controls, line separators and marks of direction in what a
-    # caller sent can then neither forge a line nor reach a terminal.
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=True, default=repr)
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            renderer,
+            structlog.processors.JSONRenderer(serializer=_dump, default=repr),
         ],
     )
+
+
+def _dump(line: Any, **options: Any) -> str:
+    """Return a line as JSON without signatures: servers quote faulty requests.
+
+    It is ASCII only: C1 controls, line separators and marks of direction in what a
+    caller sent can then neither forge a line nor reach a terminal.
+    """
+    return _SIGNATURE.sub("", json.dumps(line, ensure_ascii=True, **options))
 
 
 def _handler(file: str | None, file_bytes: int, file_count: int) -> logging.Handler:
@@ -113,6 +132,8 @@ def _handler(file: str | None, file_bytes: int, file_count: int) -> logging.Hand
 
 def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     """Log what ended a thread, where the stdlib would print a bare trace."""
+    if args.exc_type is SystemExit:  # sys.exit() in a thread ends it, no more
+        return
     name = args.thread.name if args.thread else "unknown"
     structlog.get_logger("bellhop").error(
         "thread.failed", thread=name, exc_info=args.exc_value

@@ -3,6 +3,7 @@
 What the settings of Bellhop are stands in :mod:`config.config`.
 """
 
+import os
 import re
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar, overload
@@ -64,15 +65,16 @@ class Setting(Generic[T]):
         """Return the same setting with another default, for one environment."""
         return Setting(self.cast, default, self.doc, unit=self.unit, secret=self.secret)
 
-    def read(self, env: Env) -> T:
+    def read(self) -> T:
         """Return the value from the environment, raising ValueError if faulty."""
-        raw = env.str(self.name, default="")
+        raw = os.environ.get(self.name, "")
         if raw == "":
             return self.default
         try:
             # envparse hands a callable that is no type the raw text, so that its
-            # own lenient casts (bool('nonsense') is False) are never used.
-            value: T = env(self.name, cast=self.cast)
+            # own lenient casts (bool('nonsense') is False) are never used. Nor is
+            # its look-up, which takes a key that begins with {{ for another's name.
+            value: T = Env.cast(raw, self.cast)
         except (ConfigurationError, ValueError) as error:
             shown = "" if self.secret else f"={raw!r}"
             raise ValueError(f"{self.name}{shown} {error}") from error
@@ -83,12 +85,12 @@ class Settings:
     """A base for classes of settings: reads all, then reports all faults at once."""
 
     def __init__(self) -> None:
-        env, faults = Env(), []
+        faults = []
         for name in dir(type(self)):
             setting: Any = getattr(type(self), name)
             if isinstance(setting, Setting):
                 try:
-                    self.__dict__[name] = setting.read(env)
+                    self.__dict__[name] = setting.read()
                 except ValueError as error:
                     faults.append(str(error))
         faults += self.cross_check() if not faults else []
@@ -159,8 +161,15 @@ def url(*schemes: str) -> Callable[[str], str]:
     """Return a cast that takes a URL of one of `schemes`."""
 
     def cast(value: str) -> str:
-        if urlsplit(value).scheme not in schemes:
+        scheme, separator, _ = value.partition("://")
+        if scheme not in schemes or not separator:
             raise ValueError(f"does not begin with one of {', '.join(schemes)} and ://")
+        try:
+            _ = urlsplit(value).port
+        except ValueError:  # whose text may show the password
+            raise ValueError(
+                "is not a URL; / : ? # @ in a user or password are written as %XX"
+            ) from None
         return value
 
     return cast

@@ -13,6 +13,7 @@ from flask_restful import Api
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.api.rendering import render_json
+from app.api.validation import UnreadableBody
 from app.errors import (
     BellhopError,
     CapacityExceeded,
@@ -20,6 +21,7 @@ from app.errors import (
     HostReadingFailed,
     InvalidInput,
     SlotBusy,
+    TaskNotFound,
     Unavailable,
     WaitersExceeded,
 )
@@ -30,6 +32,7 @@ STATUS_OF: dict[type[BellhopError], int] = {
     InvalidInput: 400,
     CommandNotAllowed: 403,
     SlotBusy: 409,
+    TaskNotFound: 404,
     CapacityExceeded: 429,
     HostReadingFailed: 503,
     WaitersExceeded: 503,
@@ -115,6 +118,8 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     headers = {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.valid_methods or ())
+    if isinstance(error, UnreadableBody):
+        headers["Connection"] = "close"
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = (
             'Basic realm="bellhop", charset="UTF-8", Bearer realm="bellhop"'

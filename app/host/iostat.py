@@ -6,8 +6,9 @@ are procfs.py's business, and when to stop is the caller's.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from .procfs import DiskStats, Procfs
 
@@ -49,6 +50,11 @@ class Sample:
 
     time: datetime
     devices: tuple[DeviceUse, ...]
+
+    def members(self) -> dict[str, Any]:
+        """Return it as JSON has it, the time as RFC 3339 with a `Z`."""
+        time = self.time.isoformat().replace("+00:00", "Z")
+        return {"time": time, "devices": [asdict(device) for device in self.devices]}
 
 
 @dataclass(frozen=True, slots=True)

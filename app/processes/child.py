@@ -87,6 +87,7 @@ class Child:
                 self._popen, self._pidfd = _start(self._command, output)
             opened.callback(os.close, self._pidfd)
             self._pid = self._popen.pid
+            opened.push(self._kill_unfollowed)
             self._opened = opened.pop_all()
 
     def run(self, sink: Sink) -> Ending:
@@ -160,9 +161,14 @@ class Child:
     def _drained(self) -> bool:
         return self._end_of_output
 
+    def _all_gone(self) -> bool:
+        return self._end_of_output and not _group_exists(self._pid)
+
     def _end_group(self) -> bool:
         """End what the exited command left in its group; return if there was any."""
-        self._pump(self._drained, DRAIN_SECONDS)
+        # The kernel closes a process's pipe a moment before it takes the process out
+        # of the group: without this look, one that ends by itself is a leftover.
+        self._pump(self._all_gone, DRAIN_SECONDS, look=LOOK_SECONDS)
         if not _group_exists(self._pid):
             return False
         find = partial(processes_of_group, self._pid)
@@ -195,6 +201,16 @@ class Child:
             max_rss_bytes=_max_rss_bytes(usage) if usage else None,
         )
 
+    def _kill_unfollowed(self, error: type[BaseException] | None, *_: object) -> None:
+        """Kill the command's group where an error ends :meth:`run`, ours or a sink's.
+
+        Nobody would end it later. That takes no descriptor: there may be none.
+        """
+        if error is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+            self._popen.wait()
+
     def _close_wake(self) -> None:
         # A stop that comes later must not write into a descriptor that has since
         # been given to somebody else.
@@ -216,12 +232,31 @@ def _start(
         start_new_session=True,
     )
     try:
-        pidfd = os.pidfd_open(popen.pid)
+        return popen, _exit_descriptor(popen)
     except OSError:
         popen.kill()
         popen.wait()
         raise
-    return popen, pidfd
+
+
+def _exit_descriptor(popen: "subprocess.Popen[bytes]") -> int:
+    """Return a descriptor that can be read once the process has ended."""
+    if not _gevent_reaps(popen):
+        return os.pidfd_open(popen.pid)
+    # Its pid may be nobody's already: only gevent tells of the exit.
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def tell() -> None:
+        popen.wait()
+        os.close(writer)
+
+    threading.Thread(target=tell, name=f"exit-{popen.pid}", daemon=True).start()
+    return reader
+
+
+def _gevent_reaps(popen: "subprocess.Popen[bytes]") -> bool:
+    """Return whether gevent's handler of SIGCHLD takes the exit status."""
+    return type(popen).__module__ == "gevent.subprocess"
 
 
 def _wait(
@@ -231,9 +266,8 @@ def _wait(
 
     The code is None where somebody else took it; Popen.wait() would say 0.
     """
-    if type(popen).__module__ == "gevent.subprocess":
-        # Gevent's handler of SIGCHLD has reaped it, and knows no usage.
-        return popen.wait(), None
+    if _gevent_reaps(popen):
+        return popen.wait(), None  # and nobody knows what it has used
     try:
         _, status, usage = os.wait4(popen.pid, 0)
     except ChildProcessError:

@@ -13,6 +13,9 @@ from functools import cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+# Gone, or another user's. Any other error (no descriptor is free) must not pass for
+# the end of a process.
+_NOT_SEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,12 @@ def find_process(pid: int) -> Process | None:
     """Return the live process of that pid, None where there is none or a zombie."""
     try:
         stat = (_PROC / str(pid) / "stat").read_bytes()
-    except OSError:
+    except _NOT_SEEN:
         return None
     # The name, in brackets, may hold spaces and brackets itself: cut after the last.
     fields = stat[stat.rindex(b")") + 2 :].split()
-    if fields[0] in (b"Z", b"X"):
+    # With more than one thread it is only the main thread that has ended.
+    if fields[0] in (b"Z", b"X") and int(fields[17]) < 2:
         return None
     return Process(pid, group=int(fields[2]), start_ticks=int(fields[19]))
 
@@ -86,7 +90,7 @@ def _processes() -> Iterator[Process]:
 def _environment(pid: int) -> set[bytes]:
     try:
         return set((_PROC / str(pid) / "environ").read_bytes().split(b"\0"))
-    except OSError:
+    except _NOT_SEEN:
         return set()
 
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,11 @@ _MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 # Any number, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x62656C6C
 
+# How a transaction begins on SQLite, and how it is isolated on PostgreSQL, where one
+# that waits for a lock must see what the lock's holder wrote.
+_READ = ("BEGIN", "REPEATABLE READ")
+_WRITE = ("BEGIN IMMEDIATE", "READ COMMITTED")
+
 log = structlog.get_logger(__name__)
 
 
@@ -46,12 +52,12 @@ class Database:
         self._ready_for: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
-        return f"<Database {self._url!r}>"
+        return f"<Database {self._url.set(query={})!r}>"
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Give a connection that sees one state of the database and writes nothing."""
-        with self._connection("BEGIN") as connection:
+        with self._connection(_READ) as connection:
             yield connection
 
     @contextmanager
@@ -61,7 +67,7 @@ class Database:
         On SQLite the write lock is taken at once, so that what was read in the
         transaction still holds when it writes.
         """
-        with self._connection("BEGIN IMMEDIATE") as connection:
+        with self._connection(_WRITE) as connection:
             yield connection
 
     def check(self) -> None:
@@ -71,22 +77,27 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
+        # No connection will keep the file: a later one may get its number.
+        self._ready_for = None
         self._engine.dispose()
 
     @contextmanager
-    def _connection(self, begin: str) -> Iterator[sa.Connection]:
+    def _connection(self, kind: tuple[str, str]) -> Iterator[sa.Connection]:
         try:
             self._make_ready()
-            with self._transaction(begin) as connection:
+            with self._transaction(kind) as connection:
                 yield connection
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error) as error:
             raise StorageUnavailable from error
 
     @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
+    def _transaction(self, kind: tuple[str, str]) -> Iterator[sa.Connection]:
         with self._engine.connect() as connection:
+            begin, isolation_level = kind
             if self.is_sqlite:
                 connection.exec_driver_sql(begin)
+            else:
+                connection.execution_options(isolation_level=isolation_level)
             yield connection
             connection.commit()
 
@@ -117,7 +128,7 @@ class Database:
         return (stat.st_dev, stat.st_ino)
 
     def _migrate(self) -> None:
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        with self._transaction(_WRITE) as connection:
             if not self.is_sqlite:
                 lock = sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK))
                 connection.execute(lock)
@@ -130,13 +141,15 @@ def _engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(
         url,
         pool_size=POOL_CONNECTIONS,
-        max_overflow=-1,
+        max_overflow=POOL_CONNECTIONS,
         pool_timeout=POOL_SECONDS,
         pool_pre_ping=url.get_backend_name() != "sqlite",
         hide_parameters=True,  # an error's text goes to the log, commands do not
     )
     if url.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
+    else:
+        sa.event.listen(engine, "handle_error", _cut_detail)
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
 
@@ -147,12 +160,36 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(cursor)
     # Survives a crash of ours; a crash of the host may undo the last moments,
     # whose runs it has ended as well.
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Set the journal's mode, which SQLite refuses while another does the same.
+
+    Its own waiting, the busy_timeout, does not hold for this.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+def _cut_detail(context: sa.engine.ExceptionContext) -> None:
+    """Keep the first line of an error's text: later ones show the row."""
+    for error in (context.original_exception, context.sqlalchemy_exception):
+        if error is not None and error.args:
+            error.args = (str(error.args[0]).partition("\n")[0],)
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -164,11 +201,11 @@ def _revision(connection: sa.Connection) -> str | None:
 
 def _upgrade(connection: sa.Connection) -> None:
     """Run the migrations inside the transaction that holds the lock."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per plugin
     from alembic import command, config  # noqa: PLC0415 - 0.1 s, needed once a release
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per plugin
     settings = config.Config()
-    settings.set_main_option("script_location", str(_MIGRATIONS))
+    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     settings.attributes["connection"] = connection
     command.upgrade(settings, "head")
     log.info("database.migrated", revision=REVISION)

@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = sa.MetaData()
 
@@ -19,7 +19,7 @@ tasks = sa.Table(
     sa.Column("task_id", sa.Text, nullable=False, unique=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text),
     sa.Column("slot", sa.Text),
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("worker", sa.Text, nullable=False),
@@ -39,6 +39,10 @@ tasks = sa.Table(
     sa.Column("dropped_bytes", sa.BigInteger, nullable=False),
     sa.Column("polled_offset", sa.BigInteger, nullable=False),
     sa.Column("polled_end", sa.Boolean, nullable=False),
+    sa.Column("progress_done", sa.Integer),
+    sa.Column("progress_total", sa.Integer),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("result", sa.Text),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)
@@ -59,3 +63,15 @@ sa.Index(
 )
 sa.Index("tasks_newest_of_slot", tasks.c.slot, tasks.c.number)
 sa.Index("tasks_finished", tasks.c.finished)
+
+people = sa.Table(
+    "people",
+    metadata,
+    # AUTOINCREMENT, or SQLite would give the number of the last one again after
+    # its removal.
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("age", sa.Integer, nullable=False),
+    sa.Column("phone", sa.Text),
+    sqlite_autoincrement=True,
+)

@@ -26,15 +26,15 @@ class TaskStore:
         """Add a task that has not finished.
 
         Raises SlotBusy where its slot holds another, CapacityExceeded where its
-        host has `max_unfinished` already; across all workers.
+        host has `max_unfinished` of its kind already; across all workers.
         """
         with self._database.write() as connection:
             self._lock_admission(connection, row["host"])
-            holder = tasks.c.slot == row["slot"], UNFINISHED
+            holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
             if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
                 raise SlotBusy(task_id)
-            on_host = tasks.c.host == row["host"], UNFINISHED
-            count = sa.select(sa.func.count()).select_from(tasks).where(*on_host)
+            on_host = tasks.c.host == row["host"], tasks.c.kind == row["kind"]
+            count = sa.select(sa.func.count()).where(*on_host, UNFINISHED)
             if connection.execute(count).scalar_one() >= max_unfinished:
                 raise CapacityExceeded(retry_after_seconds=1)
             try:
@@ -52,8 +52,19 @@ class TaskStore:
         return self._one(of_slot.order_by(tasks.c.number.desc()).limit(1))
 
     def start(self, task_id: str, **values: Any) -> None:
-        """Write that a task has started, unless it has finished already."""
+        """Write how far a task has come, unless it has finished already."""
         self._update([tasks.c.task_id == task_id, UNFINISHED], values)
+
+    def request_cancel(self, task_id: str) -> None:
+        """Write that a task is to be ended, unless it has finished already."""
+        self.start(task_id, cancel_requested=True)
+
+    def cancelled(self, task_ids: Collection[str]) -> Sequence[str]:
+        """Return those of `task_ids` that are to be ended."""
+        wanted = tasks.c.task_id.in_(task_ids), tasks.c.cancel_requested
+        with self._database.read() as connection:
+            query = sa.select(tasks.c.task_id).where(*wanted, UNFINISHED)
+            return connection.scalars(query).all()
 
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
@@ -82,12 +93,11 @@ class TaskStore:
     ) -> Sequence[str]:
         """Return up to `limit` tasks past their age, or with `keep` newer ones."""
         of_host = tasks.c.host == host
-        newest = sa.select(tasks.c.finished).where(
-            of_host, tasks.c.finished.is_not(None)
-        )
-        cut = newest.order_by(tasks.c.finished.desc()).offset(keep).limit(1)
+        age = tasks.c.finished, tasks.c.number  # the number where times are equal
+        newest = sa.select(*age).where(of_host, tasks.c.finished.is_not(None))
+        cut = newest.order_by(*(column.desc() for column in age)).offset(keep).limit(1)
         old = tasks.c.finished < finished_before
-        over = tasks.c.finished <= cut.scalar_subquery()
+        over = sa.tuple_(*age) <= cut.scalar_subquery()
         query = (
             sa.select(tasks.c.task_id).where(of_host, sa.or_(old, over)).limit(limit)
         )

@@ -5,6 +5,7 @@ from typing import Protocol
 from app.processes.command import Command
 
 from .record import TaskRecord
+from .report_job import Report
 
 
 class TaskBackend(Protocol):
@@ -17,6 +18,19 @@ class TaskBackend(Protocol):
 
         Raises SlotBusy, CapacityExceeded or StorageUnavailable; then nothing was
         started.
+        """
+        ...
+
+    def submit_report(
+        self, report: Report, *, owner: str | None, request_id: str | None
+    ) -> TaskRecord:
+        """Start making a report; raises as submit, but for SlotBusy."""
+        ...
+
+    def cancel(self, task_id: str) -> None:
+        """Have a task ended with the reason "cancelled", whichever worker runs it.
+
+        It returns at once; the task ends soon after, if it has not already.
         """
         ...
 

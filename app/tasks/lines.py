@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .output import OutputReader
+from .text import continuation_bytes, torn_bytes
 
 # Looked at first, from the end: the newest hundred lines are nearly always in it.
 _FIRST_LOOK_BYTES = 64 * 1024
@@ -56,7 +57,7 @@ def _complete(data: bytes, *, finished: bool) -> bytes:
     complete = data[: data.rfind(b"\n") + 1]
     if len(data) - len(complete) <= _LONG_LINE_BYTES:
         return complete
-    return data[: len(data) - _torn_bytes(data)]
+    return data[: len(data) - torn_bytes(data)]
 
 
 def _first_byte(data: bytes, count: int, *, torn: bool) -> int:
@@ -73,23 +74,4 @@ def _first_byte(data: bytes, count: int, *, torn: bool) -> int:
     line_end = data.find(b"\n")
     if 0 <= line_end < len(data) - 1:
         return line_end + 1
-    return _continuation_bytes(data)
-
-
-def _continuation_bytes(data: bytes) -> int:
-    """Return how many bytes at the front are the rest of a torn character."""
-    count = 0
-    while count < min(3, len(data)) and data[count] & 0xC0 == 0x80:
-        count += 1
-    return count
-
-
-def _torn_bytes(data: bytes) -> int:
-    """Return how many bytes at the back are the front of a torn character."""
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 == 0x80:
-            continue
-        width = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-        return back if width > back else 0
-    return 0
+    return continuation_bytes(data)

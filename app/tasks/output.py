@@ -10,6 +10,7 @@ every worker may read at the same time without a lock. Lines and text stand in
     at 64 + head    ring: offset o at (o - head) mod (tail + SLACK_BYTES)
 """
 
+import math
 import os
 import struct
 import time
@@ -26,6 +27,10 @@ from app.errors import StorageUnavailable
 # write is under way.
 SLACK_BYTES = 256 * 1024
 
+# The most that one read of the ring takes. A read of a whole large tail would be
+# slower than a flood that overwrites it, and would find all of it gone, for ever.
+_READ_BYTES = 256 * 1024
+
 _HEADER = struct.Struct("<8sQQ")
 _HEADER_BYTES = 64
 _MAGIC = b"bellhop1"
@@ -33,6 +38,8 @@ _MAGIC = b"bellhop1"
 _END = struct.Struct("<QQ")
 _END_AT = _HEADER.size
 _ONES = 2**64 - 1
+# It is torn for as long as its 16 bytes are copied; for longer, it is damaged.
+_TORN_LOOKS = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -75,19 +82,16 @@ class OutputFolder:
 
     def reopen(self, task_id: str) -> "OutputLog | None":
         """Return the log that a dead writer left, None where none is kept."""
-        try:
-            descriptor = os.open(self._path / task_id, os.O_RDWR)
-        except FileNotFoundError:
+        descriptor = self._open(task_id, os.O_RDWR)
+        if descriptor is None:
             return None
         head_bytes, tail_bytes = _sizes(descriptor)
         return OutputLog(descriptor, head_bytes, tail_bytes, _end_offset(descriptor))
 
     def open(self, task_id: str) -> "OutputReader | None":
         """Return a reader of a task's log, None where none is kept."""
-        try:
-            return OutputReader(os.open(self._path / task_id, os.O_RDONLY))
-        except FileNotFoundError:
-            return None
+        descriptor = self._open(task_id, os.O_RDONLY)
+        return None if descriptor is None else OutputReader(descriptor)
 
     def remove(self, task_id: str) -> None:
         """Remove a task's log if there is one."""
@@ -96,14 +100,35 @@ class OutputFolder:
     def task_ids(self, *, older_than_seconds: float) -> list[str]:
         """Return the tasks that have had a file here for so long."""
         before = time.time() - older_than_seconds
-        with os.scandir(self._path) as entries:
-            return [entry.name for entry in entries if entry.stat().st_mtime < before]
+        try:
+            with os.scandir(self._path) as entries:
+                return [entry.name for entry in entries if _modified(entry) < before]
+        except OSError as error:
+            raise StorageUnavailable from error
 
     def check(self) -> None:
         """Raise StorageUnavailable where the next run would find no space."""
         name = f".check-{os.getpid()}-{os.urandom(4).hex()}"
         self.create(name).close()
         self.remove(name)
+
+    def _open(self, task_id: str, flags: int) -> int | None:
+        """Return a descriptor of a task's file, None where there is none of ours.
+
+        A crash of the host can leave a file with a damaged header: its bytes are
+        lost, and the task must come to its end without them.
+        """
+        try:
+            descriptor = os.open(self._path / task_id, flags)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageUnavailable from error
+        if _has_header(descriptor):
+            return descriptor
+        os.close(descriptor)
+        log.error("output.damaged", task_id=task_id)
+        return None
 
 
 class OutputLog:
@@ -160,6 +185,8 @@ class OutputLog:
         used = min(self.end_offset, self._head_bytes + self._ring_bytes)
         try:
             os.ftruncate(self._descriptor, _HEADER_BYTES + used)
+        except OSError:  # the run's end must be told all the same
+            log.exception("output.cut_failed", end_offset=self.end_offset)
         finally:
             os.close(self._descriptor)
 
@@ -198,10 +225,16 @@ class OutputReader:
         """Return how many bytes have been written so far."""
         return _end_offset(self._descriptor)
 
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record would say of its output now."""
+        end = self.end_offset()
+        dropped_bytes = max(0, end - self._head_bytes - self._tail_bytes)
+        return {"end_offset": end, "dropped_bytes": dropped_bytes}
+
     def read(self, offset: int, limit: int) -> Chunk:
         """Return up to `limit` bytes from `offset`, or from where they are kept.
 
-        Empty at the end. A read stops where the head does.
+        Empty at the end. Fewer bytes than asked for do not mean the end.
         """
         end = self.end_offset()
         if offset < self._head_bytes:
@@ -209,26 +242,44 @@ class OutputReader:
             return Chunk(offset, self._pread(offset, count))
         while offset < end:
             start = max(offset, self._oldest(end))
-            data = self._read_ring(start, min(limit, end - start))
+            data = self._read_ring(start, min(limit, end - start, _READ_BYTES))
             end = self.end_offset()
-            if start >= self._oldest(end):
-                return Chunk(start, data)
-            # Overwritten meanwhile: a flood. Try again further on.
+            # A flood overwrites the oldest meanwhile: what it left is given.
+            lost = max(0, self._oldest(end) - start)
+            if lost == 0 or lost < len(data):
+                return Chunk(start + lost, data[lost:])
+            # Nothing is left. Try again further on.
         return Chunk(offset, b"")
+
+    def read_until_gap(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`, or from where they are kept.
+
+        Fewer mean that there the output ends so far, or a gap begins.
+        """
+        chunk = self.read(offset, limit)
+        start, pieces, left = chunk.start, list[bytes](), limit
+        while chunk.data:
+            pieces.append(chunk.data)
+            left -= len(chunk.data)
+            position = chunk.start + len(chunk.data)
+            chunk = self.read(position, left)
+            if chunk.start > position:
+                break
+        return Chunk(start, b"".join(pieces))
 
     def read_until(self, offset: int, end: int) -> Chunk:
         """Return all bytes up to `end` that follow without a gap, at most."""
-        whole = Chunk(offset, b"")
+        start, pieces = offset, list[bytes]()
         position = offset
         while position < end:
             chunk = self.read(position, end - position)
             if not chunk.data:
                 break
             if chunk.start > position:
-                whole = Chunk(chunk.start, b"")
-            whole = Chunk(whole.start, whole.data + chunk.data)
+                start, pieces = chunk.start, []
+            pieces.append(chunk.data)
             position = chunk.start + len(chunk.data)
-        return whole
+        return Chunk(start, b"".join(pieces))
 
     def _oldest(self, end: int) -> int:
         """Return the first offset that the ring keeps when `end` is the end."""
@@ -247,13 +298,29 @@ class OutputReader:
         return os.pread(self._descriptor, max(0, count), place)
 
 
+def _modified(entry: os.DirEntry[str]) -> float:
+    """Return when a file was written to; just now if it has just been removed."""
+    try:
+        return entry.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+
+
+def _has_header(descriptor: int) -> bool:
+    """Return whether a file begins as a log does."""
+    for _ in range(_TORN_LOOKS):
+        header = os.pread(descriptor, _END_AT + _END.size, 0)
+        if len(header) < _END_AT + _END.size or not header.startswith(_MAGIC):
+            return False
+        end, complement = _END.unpack_from(header, _END_AT)
+        if end ^ complement == _ONES:
+            return True
+    return False
+
+
 def _sizes(descriptor: int) -> tuple[int, int]:
     """Return the bytes of head and tail that a file was made for."""
-    header = os.pread(descriptor, _HEADER.size, 0)
-    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
-        os.close(descriptor)
-        raise StorageUnavailable("an output file has no header of ours")
-    _, head_bytes, tail_bytes = _HEADER.unpack(header)
+    _, head_bytes, tail_bytes = _HEADER.unpack(os.pread(descriptor, _HEADER.size, 0))
     return head_bytes, tail_bytes
 
 

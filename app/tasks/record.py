@@ -11,21 +11,22 @@ from .states import State
 class TaskRecord:
     """One task; its fields are the columns that the store keeps.
 
-    Times are seconds since the epoch, UTC. `owner` is the caller; `host` and
-    `worker` are where it runs. `slot` names what one task at a time may hold.
-    `polled_offset` and `polled_end` say what polls have given.
+    Times are seconds since the epoch, UTC. `owner` is the caller, None where nobody
+    had to say who they are; `host` and `worker` are where it runs. `slot` names what
+    one task at a time may hold. `polled_offset` and `polled_end` say what polls have
+    given. `result` is JSON.
     """
 
     task_id: str
     kind: str
     state: State
-    owner: str
-    slot: str | None
+    owner: str | None
     host: str
     worker: str
-    cmd: str | None
     request_id: str | None
     created: float
+    slot: str | None = None
+    cmd: str | None = None
     started: float | None = None
     finished: float | None = None
     reason: str | None = None
@@ -39,6 +40,10 @@ class TaskRecord:
     dropped_bytes: int = 0
     polled_offset: int = 0
     polled_end: bool = False
+    progress_done: int | None = None
+    progress_total: int | None = None
+    cancel_requested: bool = False
+    result: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

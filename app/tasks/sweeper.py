@@ -18,9 +18,9 @@ from app.errors import StorageUnavailable
 from app.processes.orphans import end_orphans
 from app.storage.task_store import TaskStore
 
+from .command_job import MARK
 from .output import OutputFolder
 from .states import State
-from .thread_backend import MARK
 from .worker import Worker
 
 # A task is unfinished for at most 10 s after its worker's death: this, the grace
@@ -100,8 +100,10 @@ class Sweeper:
             descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
             held.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             held.close()
+            if not isinstance(error, BlockingIOError):
+                log.warning("sweep.postponed", error=str(error))
             return False
         return True
 

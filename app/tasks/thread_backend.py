@@ -1,36 +1,42 @@
-"""Runs each command in a thread of the worker that accepted it."""
+"""Runs each task in a thread of the worker that accepted it."""
 
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
-from app.processes.child import Child, Ending
 from app.processes.command import Command
 from app.storage.task_store import TaskStore
 
+from .command_job import CommandJob
+from .job import Job, end_of_task
 from .output import OutputFolder, OutputLog
 from .record import TaskRecord
+from .report_job import Report, ReportJob
 from .states import State
 from .worker import Worker
 
-#: The name in a command's environment by which all that it started is found.
-MARK = "BELLHOP_TASK_ID"
-
 # Between tries to write a run's end down while the records are away.
 RETRY_SECONDS = 0.5
+# Between looks whether another worker was asked to cancel what runs here.
+CANCEL_LOOK_SECONDS = 0.25
 
 log = structlog.get_logger(__name__)
 
 
 class ThreadBackend:
-    """A TaskBackend with one thread for each command that runs, and no other."""
+    """A TaskBackend with a thread for each task that runs.
+
+    While any runs, one thread more looks for tasks that another worker was asked to
+    cancel.
+    """
 
     def __init__(
         self,
@@ -38,7 +44,7 @@ class ThreadBackend:
         store: TaskStore,
         outputs: OutputFolder,
         host: str,
-        max_running: int,
+        max_running: Mapping[str, int],
         grace_seconds: float,
     ) -> None:
         self._store = store
@@ -47,9 +53,10 @@ class ThreadBackend:
         self._max_running = max_running
         self._grace_seconds = grace_seconds
         self._given_up = threading.Event()
-        self._lock = threading.Lock()  # guards _closing and _runs
+        self._lock = threading.Lock()  # guards _closing, _runs and _watcher
         self._closing = False
-        self._runs: dict[threading.Thread, Child] = {}
+        self._runs: dict[str, tuple[threading.Thread, Job]] = {}
+        self._watcher: threading.Thread | None = None
 
     def __repr__(self) -> str:
         return f"<ThreadBackend running={len(self._runs)}>"
@@ -58,94 +65,139 @@ class ThreadBackend:
         self, command: Command, *, cmd: str, caller: str, request_id: str | None
     ) -> TaskRecord:
         """Start a command in its caller's slot; see TaskBackend."""
-        record = TaskRecord(
-            task_id=str(uuid.uuid4()),
-            kind="exec",
-            state=State.QUEUED,
-            owner=caller,
-            slot=caller,
-            host=self._host,
-            worker=str(Worker.current()),
-            cmd=cmd,
-            request_id=request_id,
-            created=time.time(),
+        record = self._new("exec", owner=caller, request_id=request_id)
+        record = replace(record, slot=caller, cmd=cmd)
+        job = CommandJob(
+            command,
+            record,
+            grace_seconds=self._grace_seconds,
+            started=partial(self._write_start, record.task_id),
         )
-        output = self._outputs.create(record.task_id)
-        try:
-            self._store.add(asdict(record), max_unfinished=self._max_running)
-        except BaseException:
-            self._discard(record.task_id, output)
-            raise
-        self._launch(record.task_id, _told_its_task(command, record), output)
-        return record
+        return self._admit(record, job)
+
+    def submit_report(
+        self, report: Report, *, owner: str | None, request_id: str | None
+    ) -> TaskRecord:
+        """Start making a report; see TaskBackend."""
+        record = self._new(report.kind, owner=owner, request_id=request_id)
+        record = replace(record, progress_done=0, progress_total=report.total)
+        job = ReportJob(
+            report,
+            started=partial(self._write_start, record.task_id),
+            progressed=partial(self._write_progress, record.task_id),
+        )
+        return self._admit(record, job)
+
+    def cancel(self, task_id: str) -> None:
+        """Have a task ended, whichever worker runs it; see TaskBackend."""
+        self._store.request_cancel(task_id)
+        self._stop_cancelled()
 
     def close(self, *, seconds: float) -> list[str]:
-        """End what runs here, within the time; return the runs that would not."""
+        """End what runs here, within the time; return the tasks that would not."""
         deadline = time.monotonic() + seconds
         with self._lock:
             self._closing = True
             runs = dict(self._runs)
-        for child in runs.values():
-            child.stop("shutdown")
-        for thread in runs:
+        for _, job in runs.values():
+            job.stop("shutdown")
+        for thread, _ in runs.values():
             thread.join(max(0.0, deadline - time.monotonic()))
         self._given_up.set()
-        return [thread.name for thread in runs if thread.is_alive()]
+        if self._watcher is not None:
+            self._watcher.join(max(0.0, deadline - time.monotonic()))
+        return [task_id for task_id, (thread, _) in runs.items() if thread.is_alive()]
 
-    def _launch(self, task_id: str, command: Command, output: OutputLog) -> None:
-        """Run an admitted task in a thread of its own."""
-        child = Child(
-            command, mark=f"{MARK}={task_id}", grace_seconds=self._grace_seconds
+    def _new(
+        self, kind: str, *, owner: str | None, request_id: str | None
+    ) -> TaskRecord:
+        return TaskRecord(
+            task_id=str(uuid.uuid4()),
+            kind=kind,
+            state=State.QUEUED,
+            owner=owner,
+            host=self._host,
+            worker=str(Worker.current()),
+            request_id=request_id,
+            created=time.time(),
         )
-        thread = threading.Thread(
-            # In a copy of the context, so that its log lines tell the request.
-            target=copy_context().run,
-            args=(self._run, task_id, child, output),
-            name=f"run-{task_id}",
-            daemon=True,
-        )
+
+    def _admit(self, record: TaskRecord, job: Job) -> TaskRecord:
+        """Write a task down if it may run, and run it in a thread of its own."""
+        output = self._outputs.create(record.task_id)
         try:
-            self._begin(thread, child)
+            self._store.add(
+                asdict(record), max_unfinished=self._max_running[record.kind]
+            )
+        except BaseException:
+            self._discard(record.task_id, output)
+            raise
+        try:
+            self._begin(record.task_id, job, output)
         except (RuntimeError, ShuttingDown) as error:
-            self._discard(task_id, output)
-            self._store.remove([task_id])
+            self._discard(record.task_id, output)
+            self._store.remove([record.task_id])
             if isinstance(error, RuntimeError):  # the system gives no more threads
                 raise CapacityExceeded(retry_after_seconds=1) from error
             raise
+        return record
 
-    def _begin(self, thread: threading.Thread, child: Child) -> None:
+    def _begin(self, task_id: str, job: Job, output: OutputLog) -> None:
+        thread = _thread(f"run-{task_id}", partial(self._run, task_id, job, output))
         with self._lock:
             if self._closing:
                 raise ShuttingDown
+            if self._watcher is None:
+                watcher = _thread("cancel-watch", self._watch)
+                watcher.start()
+                self._watcher = watcher
             thread.start()
-            self._runs[thread] = child
+            self._runs[task_id] = (thread, job)
 
-    def _run(self, task_id: str, child: Child, output: OutputLog) -> None:
-        end = _end(State.FAILURE, "internal_error")
+    def _run(self, task_id: str, job: Job, output: OutputLog) -> None:
+        end = end_of_task(State.FAILURE, "internal_error")
         try:
-            end = self._follow(task_id, child, output)
+            end = job.run(output)
         except Exception:
             log.exception("run.failed", task_id=task_id)
         output.close()
-        self._write_end(task_id, end | output.facts())
-        with self._lock:
-            del self._runs[threading.current_thread()]
-
-    def _follow(self, task_id: str, child: Child, output: OutputLog) -> dict[str, Any]:
-        """Run the command to its end; return what the record says of that."""
         try:
-            child.start()
-        except OSError as error:
-            log.warning("process.not_started", task_id=task_id, error=str(error))
-            return _end(State.FAILURE, "spawn_failed", detail=str(error))
-        log.info("process.started", task_id=task_id, child=repr(child))
+            self._write_end(task_id, end | output.facts())
+        finally:
+            with self._lock:
+                del self._runs[task_id]
+
+    def _watch(self) -> None:
+        """Look for cancelled tasks for as long as any runs here."""
+        while not self._given_up.wait(CANCEL_LOOK_SECONDS):
+            with self._lock:
+                if not self._runs:
+                    self._watcher = None
+                    return
+            try:
+                self._stop_cancelled()
+            except Exception:  # the next look may see it
+                log.exception("cancel.not_seen")
+
+    def _stop_cancelled(self) -> None:
+        with self._lock:
+            runs = dict(self._runs)
+        for task_id in self._store.cancelled(list(runs)):
+            _, job = runs[task_id]
+            job.stop("cancelled")
+
+    def _write_start(self, task_id: str) -> None:
         try:
             self._store.start(task_id, state=State.STARTED, started=time.time())
-        except StorageUnavailable:
+        except Exception:  # whatever it is: the task runs, and must be followed
             log.exception("task.start_not_written", task_id=task_id)
-        ending = child.run(output.append)
-        log.info("process.ended", task_id=task_id, **asdict(ending))
-        return _end(_state(ending), **asdict(ending))
+
+    def _write_progress(self, task_id: str, done: int) -> None:
+        try:
+            self._store.start(task_id, progress_done=done)
+        except StorageUnavailable as error:
+            cause = str(error.__cause__)
+            log.warning("task.progress_not_written", task_id=task_id, error=cause)
 
     def _write_end(self, task_id: str, end: Mapping[str, Any]) -> None:
         """Write a task's end, again and again until it is written."""
@@ -154,7 +206,7 @@ class ThreadBackend:
                 self._store.finish(task_id, **end)
             except StorageUnavailable as error:
                 cause = str(error.__cause__)
-                log.warning("task.end_not_written", task_id=task_id, error=cause, **end)
+                log.warning("task.end_not_written", task_id=task_id, error=cause)
             else:
                 return
             if self._given_up.wait(RETRY_SECONDS):
@@ -165,19 +217,7 @@ class ThreadBackend:
         self._outputs.remove(task_id)
 
 
-def _told_its_task(command: Command, record: TaskRecord) -> Command:
-    names = {MARK: record.task_id}
-    if record.request_id:
-        names["BELLHOP_REQUEST_ID"] = record.request_id
-    return command.with_environment(**names)
-
-
-def _state(ending: Ending) -> State:
-    if ending.reason in ("cancelled", "shutdown"):
-        return State.REVOKED
-    succeeded = ending.reason == "exit" and ending.returncode == 0
-    return State.SUCCESS if succeeded else State.FAILURE
-
-
-def _end(state: State, reason: str, **facts: Any) -> dict[str, Any]:
-    return {"state": state, "reason": reason, "finished": time.time(), **facts}
+def _thread(name: str, work: Callable[[], None]) -> threading.Thread:
+    """Return a thread whose log lines tell the request that this one serves."""
+    run = partial(copy_context().run, work)
+    return threading.Thread(target=run, name=name, daemon=True)

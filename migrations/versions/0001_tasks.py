@@ -16,7 +16,7 @@ def upgrade() -> None:
         sa.Column("task_id", sa.Text, nullable=False, unique=True),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
-        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text),
         sa.Column("slot", sa.Text),
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("worker", sa.Text, nullable=False),
@@ -36,6 +36,10 @@ def upgrade() -> None:
         sa.Column("dropped_bytes", sa.BigInteger, nullable=False),
         sa.Column("polled_offset", sa.BigInteger, nullable=False),
         sa.Column("polled_end", sa.Boolean, nullable=False),
+        sa.Column("progress_done", sa.Integer),
+        sa.Column("progress_total", sa.Integer),
+        sa.Column("cancel_requested", sa.Boolean, nullable=False),
+        sa.Column("result", sa.Text),
     )
     for name, columns, unique, where in (
         ("tasks_slot_taken", ["slot"], True, UNFINISHED),

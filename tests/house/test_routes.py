@@ -14,13 +14,15 @@ PLAIN_METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 def test_every_route_is_documented_with_its_methods_and_none_other(
     make_app: Callable[..., Flask],
 ) -> None:
+    converter = r"<\w+(?:\(.*?\))?:(\w+)>"
     routes = {
-        re.sub(r"<\w+:(\w+)>", r"<\1>", rule.rule): rule.methods & PLAIN_METHODS
+        re.sub(converter, r"<\1>", rule.rule): rule.methods & PLAIN_METHODS
         for rule in make_app().url_map.iter_rules()
     }
     documented = {}
     table = API.partition("## Routes")[2].partition("\n## ")[0]
-    for names, methods in re.findall(r"^\| (`/.*?) \| ([A-Z, ]+) \|", table, re.MULTILINE):
+    row = r"^\| (`/.*?) \| ([A-Z, ]+) \|"
+    for names, methods in re.findall(row, table, re.MULTILINE):
         for name in re.findall(r"`([^`]+)`", names):
             documented[name] = set(methods.split(", "))
     assert documented == routes

@@ -70,3 +70,14 @@ def test_a_poll_gives_the_newest_lines_and_says_what_it_passed_over(
 
 def _with_output(poll: dict) -> dict | None:
     return poll if poll["output"] else None
+
+
+def test_a_command_that_ends_at_once_has_its_exit_code(server: Server) -> None:
+    for code in [*range(20), 137]:
+        command = "kill -9 $$" if code == 137 else f"exit {code}"
+        assert server.exec("bob", command).status_code == 202
+        last = server.poll_until_finished("bob")[-1]
+        assert (last["returncode"], last["reason"]) == (
+            code,
+            "signal" if code == 137 else "exit",
+        )

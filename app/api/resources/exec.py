@@ -5,20 +5,25 @@ from typing import Any, ClassVar
 from flask import Response, g, request, url_for
 
 from app.api.errors import problem
-from app.api.guard import caller_of
+from app.api.guard import caller_faults, caller_of
 from app.api.rendering import render_head, render_json
 from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.exec import EXEC_BODY
-from app.errors import CapacityExceeded, SlotBusy
+from app.errors import CapacityExceeded, Fault, SlotBusy
 from app.tasks.runs import Poll
 
 
 class SlotResource(BaseResource):
     """A caller's slot: its methods are given the caller that the uuid stands for."""
 
-    def guard(self, in_path: dict[str, Any]) -> None:
+    @classmethod
+    def guard(cls, in_path: dict[str, Any]) -> None:
         """Let in who has a uuid that counts."""
         in_path["caller"] = caller_of(in_path.pop("uuid"))
+
+    def path_faults(self, in_path: dict[str, Any]) -> list[Fault]:
+        """Return what is wrong with the caller's name."""
+        return caller_faults(in_path["caller"])
 
 
 class Exec(SlotResource):

@@ -1,10 +1,9 @@
 """How the host is."""
 
 import time
-from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from flask import Response, current_app
+from flask import Response, current_app, g, url_for
 
 from app.api.rendering import (
     prefers_text,
@@ -52,7 +51,7 @@ class Iostat(BaseResource):
         if prefers_text():
             return render_text(text)
         return render_json(
-            {"iostat": text, "samples": [_sample(sample) for sample in samples]}
+            {"iostat": text, "samples": [sample.members() for sample in samples]}
         )
 
     def head(self, query: dict[str, int]) -> Response:
@@ -61,18 +60,10 @@ class Iostat(BaseResource):
         return render_head()
 
     def _checked_times(self, query: dict[str, int]) -> tuple[int, int]:
-        count, wait_seconds = query.get("count", 1), query.get("wait", 1)
-        if count == 1 and wait_seconds != 1:
-            fault = "needs a count of 2 or more: one sample is not waited for"
-            raise InvalidInput([Fault("wait", fault)])
         limit_seconds = current_app.config["IOSTAT_SYNC_SECONDS"]
-        if (count - 1) * wait_seconds > limit_seconds:
-            fault = (
-                f"with this wait takes longer than {limit_seconds} s, "
-                "the most that one request may; ask /v2/iostat/ for a task"
-            )
-            raise InvalidInput([Fault("count", fault)])
-        return count, wait_seconds
+        return _times(
+            query, limit_seconds, "the most that one request may; ask /v2/iostat/"
+        )
 
     def _samples(self, count: int, wait_seconds: int) -> list[Sample]:
         samples = iostat_samples(
@@ -87,5 +78,43 @@ class Iostat(BaseResource):
             return list(samples)
 
 
-def _sample(sample: Sample) -> dict[str, Any]:
-    return {**asdict(sample), "time": rfc3339(sample.time)}
+class IostatTask(BaseResource):
+    """The same report as a task, for as long as a command may run."""
+
+    takes: ClassVar = {
+        "get": Takes(query=IOSTAT_QUERY),
+        "post": Takes(query=IOSTAT_QUERY),
+    }
+
+    def get(self, query: dict[str, int]) -> Response:
+        """Start the task."""
+        count, wait_seconds = self._checked_times(query)
+        task = services().start_iostat(
+            count=count, wait_seconds=wait_seconds, request_id=g.uuid
+        )
+        href = url_for("v2.task", task_id=task.task_id)
+        answer = {"task_id": task.task_id, "links": [{"rel": "task", "href": href}]}
+        return render_json(answer, 201, {"Location": href})
+
+    post = get
+
+    def head(self, query: dict[str, int]) -> Response:
+        """Check the query and start nothing."""
+        self._checked_times(query)
+        return render_head(201)
+
+    def _checked_times(self, query: dict[str, int]) -> tuple[int, int]:
+        limit_seconds = current_app.config["EXEC_TIMEOUT_SECONDS"]
+        return _times(query, limit_seconds, "the most that a task may")
+
+
+def _times(query: dict[str, int], limit_seconds: float, why: str) -> tuple[int, int]:
+    """Return count and wait; raise InvalidInput where they do not go together."""
+    count, wait_seconds = query.get("count", 1), query.get("wait", 1)
+    if count == 1 and wait_seconds != 1:
+        fault = "needs a count of 2 or more: one sample is not waited for"
+        raise InvalidInput([Fault("wait", fault)])
+    if (count - 1) * wait_seconds > limit_seconds:
+        fault = f"with this wait takes longer than {limit_seconds:g} s, {why}"
+        raise InvalidInput([Fault("count", fault)])
+    return count, wait_seconds

@@ -1,0 +1,108 @@
+"""The directory of people."""
+
+from typing import Any, ClassVar
+
+from flask import Response, url_for
+from werkzeug.exceptions import NotFound
+
+from app.api.errors import problem
+from app.api.guard import require_account
+from app.api.pages import next_page, read_cursor
+from app.api.rendering import render_json
+from app.api.resource import BaseResource, Takes, services
+from app.api.schemas.people import PAGE_QUERY, PERSON, PERSON_CHANGES
+
+_DESCRIPTION = "The directory of people: those whom a message can go to."
+_PAGE = 100
+
+
+class PeopleResource(BaseResource):
+    """Open in development and testing; in production it takes an account."""
+
+    @classmethod
+    def guard(cls, in_path: dict[str, Any]) -> None:  # noqa: ARG003
+        """Let in who has an account, where one is wanted."""
+        require_account()
+
+
+class People(PeopleResource):
+    """All people, by pages, and new ones."""
+
+    takes: ClassVar = {"get": Takes(query=PAGE_QUERY), "post": Takes(body=PERSON)}
+
+    def get(self, query: dict[str, Any]) -> Response:
+        """Return a page of people, and what can be done with them."""
+        limit = query.get("limit", _PAGE)
+        people = services().people
+        after_uid = read_cursor(query.get("cursor"))
+        # One more than the page holds tells whether there is a next one.
+        found = people.page(after_uid=after_uid, limit=limit + 1)
+        page, headers, links = [_person(row) for row in found[:limit]], {}, _links()
+        if len(found) > limit:
+            href = next_page(page[-1]["uid"])
+            links.append(
+                _link(href, "GET", "the next page") | {"rel": "next", "href": href}
+            )
+            headers["Link"] = f'<{href}>; rel="next"'
+        answer = {"description": _DESCRIPTION, "user-count": people.count()}
+        return render_json(answer | {"users": page, "links": links}, 200, headers)
+
+    def post(self, body: dict[str, Any]) -> Response:
+        """Add a person."""
+        uid = services().people.add(_row(body))
+        location = url_for("v1.person", uid=uid)
+        answer = {"msg": "the person was added", "uid": uid}
+        return render_json(answer, 201, {"Location": location})
+
+
+class Person(PeopleResource):
+    """One person."""
+
+    takes: ClassVar = {"put": Takes(body=PERSON_CHANGES)}
+
+    def get(self, uid: int) -> Response:
+        """Return the person."""
+        return _found(services().people.find(uid))
+
+    def put(self, uid: int, body: dict[str, Any]) -> Response:
+        """Change the members given; return the person."""
+        return _found(services().people.update(uid, _row(body)))
+
+    def delete(self, uid: int) -> Response:
+        """Remove the person."""
+        if not services().people.remove(uid):
+            return _found(None)
+        return Response(status=204)
+
+
+def _found(row: Any) -> Response:
+    if row is None:
+        detail = "There is no person of that uid."
+        return problem(NotFound(detail), msg=detail)
+    return render_json(_person(row))
+
+
+def _row(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what is stored of a body: 30.0 is an integer of JSON's, not of SQL's."""
+    return body | {"age": int(body["age"])} if "age" in body else body
+
+
+def _person(row: Any) -> dict[str, Any]:
+    """Return a person without the members that were never given."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _links() -> list[dict[str, str]]:
+    people = url_for("v1.user")
+    person = f"{people}/<uid>"
+    return [
+        _link(people, "GET", "list the people"),
+        _link(people, "POST", "add a person"),
+        _link(person, "GET", "show a person"),
+        _link(person, "PUT", "change a person"),
+        _link(person, "DELETE", "remove a person"),
+    ]
+
+
+def _link(uri: str, method: str, description: str) -> dict[str, str]:
+    return {"uri": uri, "method": method, "description": description}

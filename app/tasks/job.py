@@ -1,0 +1,29 @@
+"""What a task does: something that is run in a thread and can be stopped."""
+
+import time
+from typing import Any, Protocol
+
+from .output import OutputLog
+from .states import State
+
+
+class Job(Protocol):
+    """Run once, by one thread; stopped from any other, before, while or after."""
+
+    def run(self, output: OutputLog) -> dict[str, Any]:
+        """Do it, writing to `output`; return what the record says of its end."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Have it ended for that reason; the first reason holds."""
+        ...
+
+
+def end_of_task(state: State, reason: str, **facts: Any) -> dict[str, Any]:
+    """Return what a record says of an end that is now."""
+    return {"state": state, "reason": reason, "finished": time.time(), **facts}
+
+
+def state_of_stop(reason: str) -> State:
+    """Return the state of a task that was stopped for that reason."""
+    return State.REVOKED if reason in ("cancelled", "shutdown") else State.FAILURE

@@ -1,0 +1,128 @@
+"""Tasks by their id: the record, the output by offset, the end on demand."""
+
+import time
+from dataclasses import dataclass
+
+from app.errors import Fault, InvalidInput, TaskNotFound
+from app.storage.task_store import TaskStore
+
+from .backend import TaskBackend
+from .output import Chunk, OutputFolder, OutputReader
+from .record import TaskRecord
+from .text import character_bytes, continuation_bytes, torn_bytes
+
+# Between looks whether a task that is being cancelled has ended.
+LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class OutputPart:
+    """What a read of an output gave; `next_offset` is where the next one begins."""
+
+    offset: int
+    data: bytes
+    dropped_bytes: int
+    eof: bool
+
+    @property
+    def next_offset(self) -> int:
+        """The offset asked for, and all that was given or passed over."""
+        return self.offset + self.dropped_bytes + len(self.data)
+
+
+class Lookup:
+    """What may be done with a task by whoever may see it."""
+
+    def __init__(
+        self,
+        *,
+        store: TaskStore,
+        outputs: OutputFolder,
+        backend: TaskBackend,
+        cancel_seconds: float,
+    ) -> None:
+        self._store = store
+        self._outputs = outputs
+        self._backend = backend
+        self._cancel_seconds = cancel_seconds
+
+    def get(self, task_id: str, *, owner: str | None) -> TaskRecord:
+        """Return the task of that owner, None being the tasks of nobody.
+
+        Raises TaskNotFound, also for another's.
+        """
+        row = self._store.find(task_id)
+        if row is None or row["owner"] != owner:
+            raise TaskNotFound
+        return TaskRecord.from_row(row)
+
+    def output_facts(self, task: TaskRecord) -> dict[str, int]:
+        """Return how much a task has written so far, and how much is not kept."""
+        output = self._outputs.open(task.task_id) if task.finished is None else None
+        if output is None:
+            return {"end_offset": task.end_offset, "dropped_bytes": task.dropped_bytes}
+        with output:
+            return output.facts()
+
+    def cancel(self, task: TaskRecord) -> None:
+        """Have a task ended and wait for that; one that has ended is left as it is."""
+        if task.finished is not None:
+            return
+        self._backend.cancel(task.task_id)
+        deadline = time.monotonic() + self._cancel_seconds
+        while time.monotonic() < deadline:
+            row = self._store.find(task.task_id)
+            if row is None or row["finished"] is not None:
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def read(
+        self, task: TaskRecord, *, offset: int, limit: int, whole_characters: bool
+    ) -> OutputPart:
+        """Return up to `limit` bytes of a task's output from `offset` on.
+
+        With `whole_characters` no UTF-8 character is torn at the end, also if that
+        takes a few bytes more than `limit`; one that is not written to its end yet is
+        left for the next read. Raises InvalidInput for an offset beyond the end.
+        """
+        # The record was read before the log is: finished means that all is written.
+        finished = task.finished is not None
+        reader = self._outputs.open(task.task_id)
+        if reader is None:
+            _check_offset(offset, task.end_offset)
+            return OutputPart(offset, b"", task.end_offset - offset, eof=finished)
+        with reader:
+            _check_offset(offset, reader.end_offset())
+            chunk = reader.read_until_gap(offset, limit)
+            if whole_characters:
+                chunk = _whole(reader, chunk, offset, finished=finished)
+            at_end = chunk.start + len(chunk.data) == reader.end_offset()
+            dropped_bytes = chunk.start - offset
+            return OutputPart(
+                offset, chunk.data, dropped_bytes, eof=finished and at_end
+            )
+
+
+def _check_offset(offset: int, end: int) -> None:
+    if offset > end:
+        fault = f"is beyond the end of the output, which is at {end}"
+        raise InvalidInput([Fault("offset", fault)])
+
+
+def _whole(
+    reader: OutputReader, chunk: Chunk, asked_offset: int, *, finished: bool
+) -> Chunk:
+    """Return the chunk without a character that is torn at either end of it."""
+    start, data = chunk.start, chunk.data
+    if start > asked_offset:  # a gap ends anywhere
+        torn = continuation_bytes(data)
+        start, data = start + torn, data[torn:]
+    torn = torn_bytes(data)
+    if torn < len(data):
+        return Chunk(start, data[: len(data) - torn])
+    # All of it is the front of one character, which is given whole, or held back
+    # while it may still be written to its end.
+    width = character_bytes(data[0]) if data else 0
+    data = reader.read_until_gap(start, width).data
+    more_may_come = not finished and start + len(data) == reader.end_offset()
+    return Chunk(start, b"" if torn_bytes(data) and more_may_come else data)

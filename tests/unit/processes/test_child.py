@@ -1,0 +1,438 @@
+import os
+import platform
+import resource
+import shlex
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.processes.child import DRAIN_SECONDS, Child
+from tests.commands import (
+    ANSWERS_TERM,
+    DAEMON,
+    ENVIRONMENT,
+    IGNORES_TERM,
+    LIVES_WITHOUT_MAIN_THREAD,
+    OBEYS_TERM,
+    program,
+    python,
+    python_argv,
+    shell,
+)
+from tests.servers import alive_with, children_of, wait_until
+
+# What a busy machine may take on top of the times that a test sets.
+SLACK_SECONDS = 5.0
+
+
+@contextmanager
+def within(seconds):
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < seconds + SLACK_SECONDS
+
+
+def as_daemon(*argv):
+    """Return shell words that start a daemon: setsid, and forked twice."""
+    return shlex.join(python_argv(DAEMON, *argv))
+
+
+class TestOutput:
+    def test_it_is_passed_on_to_the_byte(self, run):
+        source = "import os; os.write(1, bytes(range(256)) * 3)"
+        assert run(python(source))[1] == bytes(range(256)) * 3
+
+    def test_five_megabytes_arrive_complete_and_in_order(self, run):
+        source = "import sys\nfor n in range(625000): sys.stdout.write(f'{n:07}\\n')"
+        ending, output = run(python(source))
+        assert output == b"".join(b"%07d\n" % number for number in range(625_000))
+        assert ending.reason == "exit"
+
+    @pytest.mark.parametrize("text", ["", "a", "a\n", "a\nb", "\n\n"])
+    def test_nothing_is_added_at_its_end(self, run, text):
+        assert run(program("printf", text or "%s"))[1] == text.encode()
+
+    def test_what_goes_to_stderr_comes_in_the_order_it_was_written(self, run):
+        script = "echo 1; echo 2 >&2; echo 3; echo 4 >&2"
+        assert run(shell(script))[1] == b"1\n2\n3\n4\n"
+
+    def test_it_is_passed_on_while_the_command_runs(self, follow, token):
+        following = follow(shell(f"echo now; sleep {token}"))
+        following.wait_for(b"now\n")
+        assert alive_with(token)
+
+    def test_what_is_in_the_pipe_at_the_exit_is_passed_on(self, run):
+        source = "import os; os.write(1, b'x' * 60000); os._exit(3)"
+        ending, output = run(python(source))
+        assert (ending.returncode, len(output)) == (3, 60_000)
+
+    def test_what_a_command_says_when_asked_to_end_is_kept(self, follow):
+        following = follow(shell(OBEYS_TERM)).wait_for(b"ready")
+        following.child.stop("cancelled")
+        following.ending()
+        assert following.output == b"ready\nbye\n"
+
+    def test_a_command_that_closes_its_output_is_followed_to_its_exit(self, run):
+        ending, output = run(shell("echo a; exec >&- 2>&-; sleep 0.3; exit 5"))
+        assert (ending.reason, ending.returncode, output) == ("exit", 5, b"a\n")
+
+    def test_a_reader_that_leaves_ends_its_writer_as_in_a_terminal(self, run):
+        with within(0):
+            ending, output = run(shell("yes | head -n 1"))
+        assert (ending.returncode, output) == (0, b"y\n")
+
+
+class TestSurroundings:
+    def test_the_environment_is_what_was_given_and_nothing_else(self, run, token):
+        os.environ["BELLHOP_TEST_SECRET"] = "leaked"
+        try:
+            _, output = run(program("env", B="2", EMPTY="", WIDE="ü\n"))
+        finally:
+            del os.environ["BELLHOP_TEST_SECRET"]
+        expected = {
+            f"PATH={ENVIRONMENT['PATH']}",
+            "B=2",
+            "EMPTY=",
+            "WIDE=ü\n",
+            f"BELLHOP_TASK_ID={token}",
+        }
+        assert sorted(output.decode()) == sorted("".join(f"{e}\n" for e in expected))
+        assert all(entry in output.decode() for entry in expected)
+
+    def test_its_input_is_empty(self, run):
+        assert run(shell("readlink /proc/$$/fd/0; true"))[1] == b"/dev/null\n"
+        assert run(shell("cat; echo $?"))[1] == b"0\n"
+
+    def test_it_has_no_descriptors_but_the_three(self, run):
+        held = os.open(os.devnull, os.O_RDONLY)
+        os.set_inheritable(held, True)
+        try:
+            _, output = run(shell("ls /proc/$$/fd; true"))
+        finally:
+            os.close(held)
+        assert output.split() == [b"0", b"1", b"2"]
+
+    def test_it_leads_a_session_of_its_own(self, run):
+        source = "import os; print(os.getpid(), os.getpgrp(), os.getsid(0))"
+        pid, group, session = run(python(source))[1].split()
+        assert pid == group == session
+        assert int(session) != os.getsid(0)
+
+
+class TestExit:
+    @pytest.mark.parametrize("code", [0, 1, 7, 255])
+    def test_the_code_is_told(self, run, code):
+        ending, _ = run(shell(f"exit {code}"))
+        assert (ending.reason, ending.returncode) == ("exit", code)
+        assert (ending.signal, ending.leftovers) == (None, False)
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
+    def test_a_signal_that_killed_it_is_told(self, run, number):
+        ending, _ = run(shell(f"ulimit -c 0; kill -{int(number)} $$"))
+        assert (ending.reason, ending.returncode) == ("signal", 128 + number)
+        assert ending.signal == number.name
+
+    def test_a_signal_without_a_name_is_told_by_its_number(self, run):
+        number = signal.SIGRTMIN + 3
+        ending, _ = run(shell(f"kill -{number} $$"))
+        assert ending.signal == f"SIG{number}"
+        assert ending.returncode == 128 + number
+
+    def test_a_status_that_somebody_else_took_is_never_zero(self, mark):
+        before = children_of(os.getpid())
+        child = Child(shell("exit 7"), mark=mark, grace_seconds=1)
+        child.start()
+        [pid] = set(children_of(os.getpid())) - set(before)
+        assert os.waitpid(pid, 0)[1] == 7 << 8
+        ending = child.run(bytearray().extend)
+        assert ending.reason == "status_unknown"
+        assert (ending.returncode, ending.signal) == (None, None)
+        assert (ending.cpu_seconds, ending.max_rss_bytes) == (None, None)
+
+    def test_the_computing_time_is_told(self, run):
+        source = "import time\nwhile time.process_time() < 0.3: pass"
+        ending, _ = run(python(source))
+        assert 0.3 <= ending.cpu_seconds < 3
+
+    def test_the_time_of_its_own_children_counts(self, run):
+        burn = "import time\nwhile time.process_time() < 0.3: pass"
+        ending, _ = run(shell(shlex.join(python_argv(burn)) + "; true"))
+        assert 0.3 <= ending.cpu_seconds < 3
+
+    def test_memory_is_told_of_a_command_larger_than_the_service(self, run):
+        ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        size = ours + 50_000_000
+        ending, _ = run(python(f"b'x' * {size}"))
+        assert size < ending.max_rss_bytes < size + 100_000_000
+
+    def test_memory_is_not_told_of_a_smaller_one(self, run):
+        assert run(shell("true"))[0].max_rss_bytes is None
+
+
+class TestTimeout:
+    def test_a_command_past_its_time_is_asked_to_end(self, run, token):
+        with within(0.2):
+            ending, _ = run(shell(f"sleep {token}", timeout_seconds=0.2))
+        assert (ending.reason, ending.signal) == ("timeout", "SIGTERM")
+        assert (ending.returncode, ending.leftovers) == (143, False)
+        assert not alive_with(token)
+
+    def test_one_that_stays_is_killed_after_the_grace(self, run):
+        begun = time.monotonic()
+        ending, output = run(shell(ANSWERS_TERM, timeout_seconds=1), grace_seconds=0.3)
+        assert 1.3 <= time.monotonic() - begun < 1.3 + SLACK_SECONDS
+        assert (ending.reason, ending.signal) == ("timeout", "SIGKILL")
+        assert ending.returncode == 137
+        assert output == b"ready\nasked\n", "it was asked first, and once"
+
+    def test_one_that_ignores_term_is_killed(self, run):
+        ending, _ = run(shell(IGNORES_TERM, timeout_seconds=1), grace_seconds=0.2)
+        assert (ending.reason, ending.signal) == ("timeout", "SIGKILL")
+
+    def test_one_that_ends_well_when_asked_has_still_run_out_of_time(self, run):
+        ending, output = run(shell(OBEYS_TERM, timeout_seconds=1))
+        assert (ending.reason, ending.returncode) == ("timeout", 0)
+        assert ending.signal is None
+        assert output == b"ready\nbye\n"
+
+    def test_a_flood_does_not_hide_it(self, run):
+        with within(0.3):
+            ending, output = run(shell("yes", timeout_seconds=0.3))
+        assert ending.reason == "timeout"
+        assert output.startswith(b"y\n")
+
+    def test_a_command_that_was_halted_is_ended_too(self, run, token):
+        script = f"kill -STOP $$; sleep {token}"
+        ending, _ = run(shell(script, timeout_seconds=0.3), grace_seconds=0.2)
+        assert (ending.reason, ending.signal) == ("timeout", "SIGKILL")
+
+    def test_a_command_whose_main_thread_has_ended_is_ended_too(self, run, token):
+        if platform.machine() not in ("x86_64", "aarch64"):
+            pytest.skip("the number of the system call `exit` is not known here")
+        command = python(LIVES_WITHOUT_MAIN_THREAD, token, timeout_seconds=1)
+        ending, output = run(command)
+        assert output == b"ready\n"
+        assert (ending.reason, ending.signal) == ("timeout", "SIGTERM")
+
+    def test_without_grace_it_is_killed_at_once(self, run):
+        with within(0.5):
+            ending, _ = run(shell(IGNORES_TERM, timeout_seconds=0.5), grace_seconds=0)
+        assert ending.signal == "SIGKILL"
+
+
+class TestStop:
+    def test_before_the_start_ends_it_as_soon_as_it_runs(self, mark, token):
+        child = Child(shell(f"sleep {token}"), mark=mark, grace_seconds=5)
+        child.stop("shutdown")
+        child.start()
+        with within(0):
+            ending = child.run(bytearray().extend)
+        assert ending.reason == "shutdown"
+        assert not alive_with(token)
+
+    def test_during_the_run_ends_it_and_gives_the_reason(self, follow, token):
+        following = follow(shell(f"echo ready; sleep {token}")).wait_for(b"ready")
+        with within(0):
+            following.child.stop("cancelled")
+            ending = following.ending()
+        assert (ending.reason, ending.signal) == ("cancelled", "SIGTERM")
+        assert not alive_with(token)
+
+    def test_the_first_reason_holds(self, follow):
+        following = follow(shell(OBEYS_TERM)).wait_for(b"ready")
+        following.child.stop("cancelled")
+        following.child.stop("shutdown")
+        assert following.ending().reason == "cancelled"
+
+    def test_after_the_end_changes_nothing_however_often(self, follow):
+        following = follow(shell("exit 7"))
+        ending = following.ending()
+        with Path(os.devnull).open():  # takes a number that was the child's
+            following.child.stop("cancelled")
+            following.child.stop("shutdown")
+        assert (ending.reason, ending.returncode) == ("exit", 7)
+
+    def test_one_that_ignores_term_is_killed_after_the_grace(self, follow):
+        following = follow(shell(IGNORES_TERM), grace_seconds=0.2).wait_for(b"ready")
+        with within(0.2):
+            following.child.stop("cancelled")
+            ending = following.ending()
+        assert (ending.reason, ending.signal) == ("cancelled", "SIGKILL")
+
+    def test_what_went_into_its_background_is_gone(self, follow, token):
+        script = f"sleep {token} & sleep {token} & echo ready; wait"
+        following = follow(shell(script)).wait_for(b"ready")
+        following.child.stop("cancelled")
+        assert following.ending().leftovers is False
+        assert not alive_with(token)
+
+    def test_what_escaped_as_a_daemon_is_gone(self, follow, token):
+        script = f"{as_daemon('sleep', token)}; echo ready; sleep 300"
+        following = follow(shell(script)).wait_for(b"ready")
+        wait_until(lambda: daemons(token))
+        following.child.stop("cancelled")
+        assert following.ending().leftovers is False
+        assert not alive_with(token)
+
+    def test_a_daemon_that_ignores_term_is_killed_after_the_grace(self, follow, token):
+        stubborn = f"trap '' TERM; echo ready; while :; do sleep 0.05; done # {token}"
+        script = f"{as_daemon('/bin/sh', '-c', stubborn)}; sleep 300"
+        following = follow(shell(script), grace_seconds=0.3).wait_for(b"ready")
+        following.child.stop("cancelled")
+        ending = following.ending()
+        assert (ending.signal, ending.leftovers) == ("SIGTERM", False)
+        assert not alive_with(token)
+
+    def test_many_at_once_from_many_sides_are_safe(self, follow, token):
+        followed = [follow(shell(f"sleep {token}")) for _ in range(10)]
+        for following in followed:
+            for reason in ("cancelled", "shutdown"):
+                following.child.stop(reason)
+        assert {f.ending().reason for f in followed} == {"cancelled"}
+        assert not alive_with(token)
+
+
+class TestLeftovers:
+    @pytest.mark.parametrize("elsewhere", ["", ">/dev/null 2>&1"])
+    def test_a_background_process_is_ended_with_its_command(
+        self, run, token, elsewhere
+    ):
+        with within(DRAIN_SECONDS * 2):
+            ending, output = run(shell(f"echo done; sleep {token} {elsewhere} &"))
+        assert output == b"done\n"
+        assert (ending.reason, ending.returncode) == ("exit", 0)
+        assert ending.leftovers is True
+        assert not alive_with(token)
+
+    def test_one_that_ignores_term_is_killed_after_the_grace(self, run, token):
+        script = f"(trap '' TERM; exec sleep {token}) & sleep 0.3"
+        begun = time.monotonic()
+        ending, _ = run(shell(script), grace_seconds=0.5)
+        assert 0.8 <= time.monotonic() - begun < 2 + SLACK_SECONDS
+        assert (ending.reason, ending.leftovers) == ("exit", True)
+        assert not alive_with(token)
+
+    def test_what_it_says_when_asked_to_end_is_kept(self, run, token):
+        left = f"trap 'echo bye; exit' TERM; echo ready; sleep {token} & wait"
+        ending, output = run(shell(f"({left}) & sleep 0.3"))
+        assert (ending.reason, ending.leftovers) == ("exit", True)
+        assert output == b"ready\nbye\n"
+
+    def test_one_that_ends_by_itself_while_output_is_drained_is_none(self, run):
+        ending, output = run(shell("(sleep 0.02; echo last) & echo first"))
+        assert output == b"first\nlast\n"
+        assert ending.leftovers is False
+
+    @pytest.mark.parametrize("flood", ["yes", "(trap '' TERM; exec yes)"])
+    def test_a_background_flood_cannot_delay_the_end(self, run, flood):
+        with within(DRAIN_SECONDS * 2 + 0.3):
+            ending, _ = run(shell(f"{flood} & sleep 0.1"), grace_seconds=0.3)
+        assert (ending.reason, ending.leftovers) == ("exit", True)
+
+    def test_a_daemon_is_left_alone(self, run, token):
+        script = f"{as_daemon('sleep', token)}; echo done"
+        with within(DRAIN_SECONDS * 2):
+            ending, output = run(shell(script))
+        assert (ending.reason, ending.returncode) == ("exit", 0)
+        assert (ending.leftovers, output) == (False, b"done\n")
+        wait_until(lambda: daemons(token))
+
+    def test_a_daemon_that_floods_the_pipe_cannot_delay_the_end(self, run, token):
+        flood = f"exec yes # {token}"
+        with within(DRAIN_SECONDS * 2):
+            ending, _ = run(shell(as_daemon("/bin/sh", "-c", flood)))
+        assert (ending.reason, ending.leftovers) == ("exit", False)
+
+
+class TestFailure:
+    @pytest.mark.parametrize(
+        ("argv", "error"),
+        [
+            (("/nonexistent/program",), FileNotFoundError),
+            (("no-such-program-in-the-path",), FileNotFoundError),
+            (("/",), PermissionError),
+            (("{tmp}/not-executable",), PermissionError),
+            (("{tmp}/no-program",), OSError),
+        ],
+    )
+    def test_what_cannot_be_started_is_an_error_of_the_system(
+        self, mark, tmp_path, argv, error
+    ):
+        for name, mode in (("not-executable", 0o644), ("no-program", 0o755)):
+            path = tmp_path / name
+            path.write_text("neither a script nor a program")
+            path.chmod(mode)
+        command = program(*(part.format(tmp=tmp_path) for part in argv))
+        child = Child(command, mark=mark, grace_seconds=1)
+        with pytest.raises(error):
+            child.start()
+        child.stop("cancelled")
+        assert "not started" in repr(child)
+
+    def test_a_sink_that_fails_does_not_leave_the_command_running(self, mark, token):
+        def fail(data):
+            raise RuntimeError("no room")
+
+        child = Child(shell(f"echo a; sleep {token}"), mark=mark, grace_seconds=1)
+        child.start()
+        with pytest.raises(RuntimeError, match="no room"):
+            child.run(fail)
+        wait_until(lambda: not alive_with(token))
+
+    def test_running_out_of_descriptors_does_not_leave_the_command_running(
+        self, mark, token
+    ):
+        child = Child(shell(f"sleep {token}"), mark=mark, grace_seconds=1)
+        child.start()
+        with no_more_descriptors(), pytest.raises(OSError, match="Too many open"):
+            child.run(bytearray().extend)
+        wait_until(lambda: not alive_with(token))
+
+    def test_running_out_of_descriptors_later_does_not_leave_it_either(
+        self, mark, token
+    ):
+        child = Child(shell(f"echo a; sleep {token}"), mark=mark, grace_seconds=1)
+        child.start()
+        held = []
+
+        def take_the_last_descriptor(data):
+            held.append(no_more_descriptors())
+            held[0].__enter__()
+            child.stop("cancelled")
+
+        try:
+            with pytest.raises(OSError, match="Too many open"):
+                child.run(take_the_last_descriptor)
+        finally:
+            held[0].__exit__(None, None, None)
+        wait_until(lambda: not alive_with(token))
+
+
+def test_a_child_tells_its_state(mark):
+    child = Child(shell("true"), mark=mark, grace_seconds=1)
+    assert "not started" in repr(child)
+    child.start()
+    assert "running" in repr(child)
+    child.run(bytearray().extend)
+    assert "exited" in repr(child)
+
+
+def daemons(token):
+    """Return the processes with that token that are nobody's child."""
+    return [pid for pid in alive_with(token) if pid in children_of(1)]
+
+
+@contextmanager
+def no_more_descriptors():
+    """Let this process open nothing, as when it has all that it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

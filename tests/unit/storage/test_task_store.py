@@ -1,0 +1,306 @@
+"""The records of tasks, on SQLite and on PostgreSQL alike."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from app.errors import CapacityExceeded, SlotBusy
+from app.storage.engine import Database
+from app.storage.task_store import TaskStore
+from tests.racing import race_threads
+from tests.unit.storage.rows import task_row
+
+MANY = 1000
+
+
+def add(store: TaskStore, *, max_unfinished: int = MANY, **changes: Any) -> str:
+    row = task_row(**changes)
+    store.add(row, max_unfinished=max_unfinished)
+    return row["task_id"]
+
+
+def add_finished(store: TaskStore, finished: float, **changes: Any) -> str:
+    task_id = add(store, **changes)
+    assert store.finish(task_id, state="SUCCESS", finished=finished)
+    return task_id
+
+
+def expired(store: TaskStore, **changes: Any) -> set[str]:
+    limits = {"finished_before": 0.0, "keep": MANY, "limit": MANY} | changes
+    return set(store.expired("pelican", **limits))
+
+
+def test_a_task_is_found_as_it_was_added(store: TaskStore) -> None:
+    row = task_row(cmd="echo '中文' \U0001f6ce\n%s :x ?", created=1700000000.123456)
+    store.add(row, max_unfinished=1)
+
+    found = store.find(row["task_id"])
+
+    assert found is not None
+    assert {name: found[name] for name in row} == row
+    unset = set(found) - set(row) - {"number"}
+    assert {found[name] for name in unset} == {None}
+
+
+def test_an_unknown_task_is_not_found(store: TaskStore) -> None:
+    add(store)
+    assert store.find("another") is None
+    assert store.find_newest("another") is None
+
+
+def test_a_slot_holds_one_unfinished_task_and_names_it(store: TaskStore) -> None:
+    first = add(store, slot="bob")
+
+    with pytest.raises(SlotBusy) as busy:
+        add(store, slot="bob")
+
+    assert busy.value.task_id == first
+    assert len(store.unfinished("pelican")) == 1, "nothing was added"
+
+
+def test_a_slot_is_free_again_when_its_task_has_finished(store: TaskStore) -> None:
+    add_finished(store, 1.0, slot="bob")
+    second = add(store, slot="bob")
+    newest = store.find_newest("bob")
+    assert newest is not None
+    assert newest["task_id"] == second
+
+
+def test_a_slot_is_one_on_all_hosts(store: TaskStore) -> None:
+    first = add(store, slot="bob", host="pelican")
+    with pytest.raises(SlotBusy) as busy:
+        add(store, slot="bob", host="heron")
+    assert busy.value.task_id == first
+
+
+def test_tasks_without_a_slot_do_not_keep_each_other_out(store: TaskStore) -> None:
+    add(store, slot=None)
+    add(store, slot=None)
+    assert len(store.unfinished("pelican")) == 2
+
+
+def test_of_many_that_want_a_slot_at_once_one_gets_it(
+    database: Database, other: Database
+) -> None:
+    stores = TaskStore(database), TaskStore(other)
+    for slot in ("bob", "alice", "carol"):
+        results = race_threads(8, lambda n, s=slot: add(stores[n % 2], slot=s))
+        (winner,) = [result for result in results if isinstance(result, str)]
+        losers = [result for result in results if result != winner]
+        assert [type(loser) for loser in losers] == [SlotBusy] * 7
+        assert {loser.task_id for loser in losers} == {winner}
+
+
+def test_of_many_hosts_that_want_a_slot_at_once_one_gets_it(
+    database: Database, other: Database
+) -> None:
+    stores = TaskStore(database), TaskStore(other)
+    for slot in ("bob", "alice", "carol"):
+
+        def take(number: int, slot: str = slot) -> str:
+            return add(stores[number % 2], slot=slot, host=f"host {number}")
+
+        results = race_threads(8, take)
+        losers = [result for result in results if not isinstance(result, str)]
+        assert [type(loser) for loser in losers] == [SlotBusy] * 7, results
+
+
+def test_a_host_takes_no_more_than_its_most(store: TaskStore) -> None:
+    first = add(store, max_unfinished=2)
+    add(store, max_unfinished=2)
+
+    with pytest.raises(CapacityExceeded) as full:
+        add(store, max_unfinished=2)
+
+    assert full.value.retry_after_seconds == 1
+    add(store, max_unfinished=2, host="heron")  # another host has room of its own
+    store.finish(first, state="SUCCESS", finished=1.0)
+    add(store, max_unfinished=2)
+
+
+def test_of_many_that_come_at_once_no_more_are_admitted_than_may(
+    database: Database, other: Database
+) -> None:
+    stores = TaskStore(database), TaskStore(other)
+
+    results = race_threads(16, lambda n: add(stores[n % 2], max_unfinished=5))
+
+    admitted = [result for result in results if isinstance(result, str)]
+    refused = [type(result) for result in results if not isinstance(result, str)]
+    assert len(admitted) == 5
+    assert refused == [CapacityExceeded] * 11
+    rows = stores[0].unfinished("pelican")
+    assert {row["task_id"] for row in rows} == set(admitted)
+
+
+def test_a_busy_slot_is_told_before_a_full_host(store: TaskStore) -> None:
+    add(store, slot="bob", max_unfinished=1)
+    with pytest.raises(SlotBusy):
+        add(store, slot="bob", max_unfinished=1)
+
+
+def test_the_newest_task_of_a_slot_is_the_one_added_last(store: TaskStore) -> None:
+    add_finished(store, 50.0, slot="bob", created=100.0)
+    last = add_finished(store, 20.0, slot="bob", created=10.0)
+    add(store, slot="alice")
+    newest = store.find_newest("bob")
+    assert newest is not None
+    assert newest["task_id"] == last, "whatever the clocks say"
+
+
+def test_a_start_is_written_until_the_task_has_finished(store: TaskStore) -> None:
+    task_id = add(store)
+    store.start(task_id, state="STARTED", started=5.0)
+    assert store.find(task_id)["started"] == 5.0
+    store.finish(task_id, state="LOST", finished=6.0)
+
+    store.start(task_id, state="STARTED", started=7.0)
+
+    row = store.find(task_id)
+    assert (row["state"], row["started"]) == ("LOST", 5.0)
+
+
+def test_the_first_end_of_a_task_holds(store: TaskStore) -> None:
+    task_id = add(store)
+    facts = {
+        "returncode": -9,
+        "signal": "SIGKILL",
+        "leftovers": True,
+        "cpu_seconds": 0.25,
+        "max_rss_bytes": 2**40,
+        "end_offset": 2**41,
+        "dropped_bytes": 2**42,
+    }
+    assert store.finish(task_id, state="FAILURE", finished=6.5, **facts)
+
+    assert not store.finish(task_id, state="SUCCESS", finished=7.0, returncode=0)
+
+    row = store.find(task_id)
+    assert {name: row[name] for name in facts} == facts
+    assert (row["state"], row["finished"]) == ("FAILURE", 6.5)
+
+
+def test_the_end_of_an_unknown_task_is_not_written(store: TaskStore) -> None:
+    assert not store.finish("another", state="SUCCESS", finished=1.0)
+
+
+def test_of_many_ends_at_once_one_is_written(
+    database: Database, other: Database
+) -> None:
+    stores = TaskStore(database), TaskStore(other)
+    task_id = add(stores[0])
+
+    def end(number: int) -> bool:
+        return stores[number % 2].finish(
+            task_id, state="SUCCESS", finished=1.0, returncode=number
+        )
+
+    results = race_threads(8, end)
+
+    assert sorted(results) == [False] * 7 + [True]
+    assert stores[0].find(task_id)["returncode"] == results.index(True)
+
+
+def test_output_is_taken_once_from_where_it_was_seen(store: TaskStore) -> None:
+    task_id = add(store)
+    step = {"task_id": task_id, "is_end": False}
+
+    assert store.take_output(from_offset=0, to_offset=10, **step)
+    assert not store.take_output(from_offset=0, to_offset=10, **step)
+    assert not store.take_output(from_offset=5, to_offset=15, **step)
+    assert store.take_output(from_offset=10, to_offset=2**41, **step)
+
+    row = store.find(task_id)
+    assert (row["polled_offset"], row["polled_end"]) == (2**41, False)
+
+
+def test_nothing_is_taken_after_the_end_was(store: TaskStore) -> None:
+    task_id = add(store)
+    assert store.take_output(task_id, from_offset=0, to_offset=0, is_end=True)
+    assert not store.take_output(task_id, from_offset=0, to_offset=0, is_end=True)
+    assert store.find(task_id)["polled_end"] is True
+
+
+def test_of_many_polls_at_once_one_takes_the_output(
+    database: Database, other: Database
+) -> None:
+    stores = TaskStore(database), TaskStore(other)
+    task_id = add(stores[0])
+
+    def take(number: int) -> bool:
+        return stores[number % 2].take_output(
+            task_id, from_offset=0, to_offset=number + 1, is_end=False
+        )
+
+    results = race_threads(8, take)
+
+    assert sorted(results) == [False] * 7 + [True]
+    assert stores[0].find(task_id)["polled_offset"] == results.index(True) + 1
+
+
+def test_the_unfinished_tasks_are_those_of_the_host(store: TaskStore) -> None:
+    mine = {add(store), add(store)}
+    add(store, host="heron")
+    add_finished(store, 1.0)
+    assert {row["task_id"] for row in store.unfinished("pelican")} == mine
+    assert store.unfinished("stork") == []
+
+
+def test_tasks_expire_by_the_age_of_their_end(store: TaskStore) -> None:
+    old = add_finished(store, 10.0, created=5.0)
+    add_finished(store, 20.0, created=5.0)
+    add(store, created=5.0)
+    add_finished(store, 10.0, host="heron")
+    assert expired(store, finished_before=20.0) == {old}
+
+
+def test_tasks_expire_by_count_the_oldest_ends_first(store: TaskStore) -> None:
+    ends = {finished: add_finished(store, finished) for finished in (3.0, 1.0, 2.0)}
+    for finished in (4.0, 5.0):
+        add_finished(store, finished, host="heron")
+    add(store)
+    assert expired(store, keep=3) == set()
+    assert expired(store, keep=1) == {ends[1.0], ends[2.0]}
+    assert expired(store, keep=0) == set(ends.values())
+
+
+def test_tasks_that_ended_at_the_same_moment_are_counted_one_by_one(
+    store: TaskStore,
+) -> None:
+    first, second, third = (add_finished(store, 7.0) for _ in range(3))
+    assert expired(store, keep=2) == {first}
+    assert expired(store, keep=1) == {first, second}
+    assert expired(store, keep=0) == {first, second, third}
+
+
+def test_no_more_expired_tasks_are_given_than_asked_for(store: TaskStore) -> None:
+    for finished in range(5):
+        add_finished(store, float(finished))
+    assert len(store.expired("pelican", finished_before=9.0, keep=0, limit=2)) == 2
+
+
+def test_removed_tasks_are_not_known_any_more(store: TaskStore) -> None:
+    first, second, third = add(store), add(store), add(store)
+
+    store.remove([first, "another", third])
+
+    assert store.known([first, second, third, "another"]) == {second}
+    assert store.find(first) is None
+    assert store.find(second) is not None
+
+
+def test_nothing_is_removed_or_known_where_nothing_is_named(store: TaskStore) -> None:
+    task_id = add(store)
+    store.remove([])
+    assert store.known([]) == set()
+    assert store.known([task_id]) == {task_id}
+
+
+def test_a_number_is_not_given_to_a_newer_task_before_an_older_one(
+    store: TaskStore, database: Database
+) -> None:
+    task_ids = [add(store) for _ in range(3)]
+    with database.read() as connection:
+        query = sa.text("SELECT task_id FROM tasks ORDER BY number")
+        assert connection.scalars(query).all() == task_ids

@@ -1,0 +1,120 @@
+"""Real records, outputs and engines in a folder of the test's own."""
+
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+
+import pytest
+
+from app.storage.engine import Database
+from app.storage.task_store import TaskStore
+from app.tasks.output import OutputFolder
+from app.tasks.record import TaskRecord
+from app.tasks.states import State
+from app.tasks.thread_backend import ThreadBackend
+from app.tasks.worker import Worker
+from tests.servers import alive_with, wait_until
+
+HEAD_BYTES = 1000
+TAIL_BYTES = 5000
+HOST = "pelican"
+
+
+@pytest.fixture
+def token():
+    """Give a number of seconds to sleep by which processes can be found again."""
+    seconds = str(random.randrange(10**9, 2 * 10**9))
+    yield seconds
+    for pid in alive_with(seconds):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/bellhop.db")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(database):
+    return TaskStore(database)
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    path = tmp_path / "output"
+    path.mkdir()
+    return OutputFolder(path, head_bytes=HEAD_BYTES, tail_bytes=TAIL_BYTES)
+
+
+@pytest.fixture
+def make_backend(store, outputs):
+    """Make backends, and close them in the end."""
+    backends = []
+
+    def make(*, max_running=50, grace_seconds=2.0):
+        backend = ThreadBackend(
+            store=store,
+            outputs=outputs,
+            host=HOST,
+            max_running={"exec": max_running},
+            grace_seconds=grace_seconds,
+        )
+        backends.append(backend)
+        return backend
+
+    yield make
+    for backend in backends:
+        backend.close(seconds=20)
+
+
+@pytest.fixture
+def backend(make_backend):
+    return make_backend()
+
+
+@pytest.fixture
+def record_of(store) -> Callable[[str], TaskRecord]:
+    return lambda task_id: TaskRecord.from_row(store.find(task_id))
+
+
+@pytest.fixture
+def end_of(record_of) -> Callable[[str], TaskRecord]:
+    """Return a task's record once that has an end."""
+
+    def wait(task_id):
+        wait_until(lambda: record_of(task_id).finished is not None, seconds=20)
+        return record_of(task_id)
+
+    return wait
+
+
+@pytest.fixture
+def add_task(store):
+    """Add a task that this worker runs, changed as told; return its id."""
+
+    def add(**changes):
+        task_id = str(uuid.uuid4())
+        record = TaskRecord(
+            task_id=task_id,
+            kind="exec",
+            state=State.STARTED,
+            owner="bob",
+            slot=f"slot-{task_id}",
+            host=HOST,
+            worker=str(Worker.current()),
+            cmd="true",
+            request_id=None,
+            created=time.time(),
+        )
+        store.add(asdict(record) | changes, max_unfinished=10_000)
+        return task_id
+
+    return add
