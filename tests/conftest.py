@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 
@@ -55,6 +56,8 @@ def make_app(
     yield make
     for app in apps:
         app.extensions["bellhop"].close()
+    # A server closes its responses, which ends the log's context; a client need not.
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture
