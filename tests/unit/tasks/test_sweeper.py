@@ -228,12 +228,12 @@ class TestLostTasks:
         record = record_of(task_id)
         assert (record.state, record.started) == (State.LOST, None)
 
-    def test_another_hosts_task_is_left_alone(
+    def test_one_from_before_the_host_was_renamed_is_lost_too(
         self, sweeper, add_task, record_of, dead_worker
     ):
         task_id = add_task(worker=dead_worker, host="heron")
         sweeper.sweep()
-        assert record_of(task_id).state is State.STARTED
+        assert record_of(task_id).state is State.LOST
 
     def test_many_are_lost_in_one_round(self, sweeper, add_lost, outputs, record_of):
         task_ids = [add_lost() for _ in range(20)]
@@ -322,10 +322,12 @@ class TestRetention:
         assert files() == {running}
         assert store.find(running) is not None
 
-    def test_another_hosts_are_kept(self, make_sweeper, add_finished, store):
-        elsewhere = add_finished(age=500, host="heron")
+    def test_those_from_before_the_host_was_renamed_go_too(
+        self, make_sweeper, add_finished, store
+    ):
+        renamed = add_finished(age=500, host="heron")
         make_sweeper(seconds=100, count=1).sweep()
-        assert store.find(elsewhere) is not None
+        assert store.find(renamed) is None
 
     def test_more_than_a_batch_go_in_one_round(
         self, make_sweeper, add_finished, files, monkeypatch
