@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from application import create_app_by_config
 from config.config import TestingConfig
+from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
 
 LEAK_SECONDS = 5
@@ -37,6 +38,13 @@ def no_leaks() -> Iterator[None]:
         wait_until(lambda: not _new(before), seconds=LEAK_SECONDS)
     except AssertionError:
         pytest.fail(f"left behind: {sorted(_new(before))}")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """Start a server once for all tests that use it."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture

