@@ -17,15 +17,14 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-# Between TERM and KILL of a worker: time for its requests, then for its runs.
-_REQUEST_SECONDS = 30
-
 bind = f"{_config.BIND_ADDRESS}:{_config.PORT}"
 workers = _config.WORKERS
 worker_class = "gthread"
 threads = _config.THREADS
 timeout = 60
-graceful_timeout = int(_REQUEST_SECONDS + _config.EXEC_GRACE_SECONDS)
+# Between TERM and KILL of a worker: time for its longest request, then for its runs,
+# then to write their ends down.
+graceful_timeout = int(_config.IOSTAT_SYNC_SECONDS + _config.EXEC_GRACE_SECONDS + 5)
 keepalive = 5
 # A second service of the same user would take over the socket of the first, and the
 # thread behind it makes every fork of the master a risk.

@@ -68,6 +68,8 @@ def _serve(app: Flask, serve: Any, host: str, port: int) -> None:
     try:
         with suppress(KeyboardInterrupt):
             serve(app, host, port)
+    except OSError as error:
+        raise click.ClickException(f"{host}:{port}: {error}") from error
     finally:
         services.close()
 

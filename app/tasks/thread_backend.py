@@ -98,14 +98,14 @@ class ThreadBackend:
         deadline = time.monotonic() + seconds
         with self._lock:
             self._closing = True
-            runs = dict(self._runs)
+            runs, watcher = dict(self._runs), self._watcher
         for _, job in runs.values():
             job.stop("shutdown")
         for thread, _ in runs.values():
             thread.join(max(0.0, deadline - time.monotonic()))
         self._given_up.set()
-        if self._watcher is not None:
-            self._watcher.join(max(0.0, deadline - time.monotonic()))
+        if watcher is not None:
+            watcher.join(max(0.0, deadline - time.monotonic()))
         return [task_id for task_id, (thread, _) in runs.items() if thread.is_alive()]
 
     def _new(
@@ -148,7 +148,9 @@ class ThreadBackend:
             if self._closing:
                 raise ShuttingDown
             if self._watcher is None:
-                watcher = _thread("cancel-watch", self._watch)
+                watcher = threading.Thread(
+                    target=self._watch, name="cancel-watch", daemon=True
+                )
                 watcher.start()
                 self._watcher = watcher
             thread.start()

@@ -24,7 +24,11 @@ FIXED = {
     "reason",
     "next_offset",
     "dropped_bytes",
-    "links",
+    "msg",
+    "uid",
+    "name",
+    "age",
+    "phone",
     "type",
     "title",
     "detail",
@@ -90,4 +94,6 @@ def _compare(shown: dict[str, Any], given: dict[str, Any]) -> None:
     assert shown.keys() == given.keys()
     for name in FIXED & shown.keys():
         assert given[name] == shown[name]
+    rels = [[link["rel"] for link in seen.get("links", [])] for seen in (given, shown)]
+    assert rels[0] == rels[1]
     assert len(given.get("samples", [])) == len(shown.get("samples", []))

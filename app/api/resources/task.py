@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from flask import Response, url_for
 
@@ -15,14 +16,14 @@ from app.tasks.record import TaskRecord
 class Task(BaseResource):
     """A task that was started without saying by whom: its id is the key to it."""
 
-    def get(self, task_id: str) -> Response:
+    def get(self, task_id: UUID) -> Response:
         """Return the task."""
-        return render_json(_task(services().lookup.get(task_id, owner=None)))
+        return render_json(_task(services().lookup.get(str(task_id), owner=None)))
 
-    def delete(self, task_id: str) -> Response:
+    def delete(self, task_id: UUID) -> Response:
         """End the task; it is gone when this answers."""
         lookup = services().lookup
-        lookup.cancel(lookup.get(task_id, owner=None))
+        lookup.cancel(lookup.get(str(task_id), owner=None))
         return Response(status=204)
 
 
@@ -31,10 +32,10 @@ class TaskOutput(BaseResource):
 
     takes: ClassVar = {"get": Takes(query=OUTPUT_QUERY)}
 
-    def get(self, task_id: str, query: dict[str, Any]) -> Response:
+    def get(self, task_id: UUID, query: dict[str, Any]) -> Response:
         """Return a part of it, as text in JSON or as the very bytes."""
         lookup = services().lookup
-        task = lookup.get(task_id, owner=None)
+        task = lookup.get(str(task_id), owner=None)
         raw = prefers_text()
         part = lookup.read(
             task,
@@ -50,7 +51,7 @@ class TaskOutput(BaseResource):
             return Response(part.data, 200, headers, mimetype="text/plain")
         return render_json(
             {
-                "task_id": task_id,
+                "task_id": task.task_id,
                 "stream": "stdout",
                 "offset": part.offset,
                 "next_offset": part.next_offset,
