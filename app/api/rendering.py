@@ -41,6 +41,13 @@ def render_head(status: int = 200) -> Response:
     return response
 
 
+def render_nothing() -> Response:
+    """Return an answer that says all by its status, 204, and has no body's type."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
 def rfc3339(moment: datetime) -> str:
     """Return a moment in UTC, as RFC 3339 has it, with a `Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,5 +1,6 @@
 """Tasks by their id: the record, the output by offset, the end on demand."""
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -7,12 +8,18 @@ from app.errors import Fault, InvalidInput, TaskNotFound
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
-from .output import Chunk, OutputFolder, OutputReader
+from .output import Chunk, OutputFolder
 from .record import TaskRecord
-from .text import character_bytes, continuation_bytes, torn_bytes
+from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
 # Between looks whether a task that is being cancelled has ended.
 LOOK_SECONDS = 0.02
+
+# The rest of a character in front of a chunk, and of one at its end.
+_MARGIN_BYTES = 2 * (CHARACTER_BYTES - 1)
+
+# Anything else has never been given out; a database may refuse to look for it.
+_TASK_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Lookup:
 
         Raises TaskNotFound, also for another's.
         """
-        row = self._store.find(task_id)
+        row = self._store.find(task_id) if _TASK_ID.fullmatch(task_id) else None
         if row is None or row["owner"] != owner:
             raise TaskNotFound
         return TaskRecord.from_row(row)
@@ -92,11 +99,14 @@ class Lookup:
             _check_offset(offset, task.end_offset)
             return OutputPart(offset, b"", task.end_offset - offset, eof=finished)
         with reader:
-            _check_offset(offset, reader.end_offset())
-            chunk = reader.read_until_gap(offset, limit)
+            end = reader.end_offset()  # read first: the output may grow meanwhile
+            _check_offset(offset, end)
             if whole_characters:
-                chunk = _whole(reader, chunk, offset, finished=finished)
-            at_end = chunk.start + len(chunk.data) == reader.end_offset()
+                chunk = reader.read_until_gap(offset, limit + _MARGIN_BYTES)
+                chunk = _whole(chunk, offset, limit, end=None if finished else end)
+            else:
+                chunk = reader.read_until_gap(offset, limit)
+            at_end = chunk.start + len(chunk.data) == end
             dropped_bytes = chunk.start - offset
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
@@ -109,20 +119,20 @@ def _check_offset(offset: int, end: int) -> None:
         raise InvalidInput([Fault("offset", fault)])
 
 
-def _whole(
-    reader: OutputReader, chunk: Chunk, asked_offset: int, *, finished: bool
-) -> Chunk:
-    """Return the chunk without a character that is torn at either end of it."""
+def _whole(chunk: Chunk, asked_offset: int, limit: int, *, end: int | None) -> Chunk:
+    """Return up to `limit` bytes of a chunk without a character torn at either end.
+
+    `end` is where the output ended before the chunk was read, None where it is whole.
+    """
     start, data = chunk.start, chunk.data
     if start > asked_offset:  # a gap ends anywhere
         torn = continuation_bytes(data)
         start, data = start + torn, data[torn:]
-    torn = torn_bytes(data)
-    if torn < len(data):
-        return Chunk(start, data[: len(data) - torn])
+    part = data[:limit]
+    if whole := part[: len(part) - torn_bytes(part)]:
+        return Chunk(start, whole)
     # All of it is the front of one character, which is given whole, or held back
     # while it may still be written to its end.
-    width = character_bytes(data[0]) if data else 0
-    data = reader.read_until_gap(start, width).data
-    more_may_come = not finished and start + len(data) == reader.end_offset()
-    return Chunk(start, b"" if torn_bytes(data) and more_may_come else data)
+    first = data[: character_bytes(data)]
+    more_may_come = end is not None and start + len(first) >= end
+    return Chunk(start, b"" if torn_bytes(first) and more_may_come else first)

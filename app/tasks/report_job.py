@@ -52,6 +52,8 @@ class ReportJob:
         self._started()
         texts, samples = list[str](), list[dict[str, Any]]()
         for piece in self._report.pieces(self._stop.wait):
+            if self._stop.is_set():
+                break
             texts.append(piece.text)
             output.append(memoryview(piece.text.encode()))
             if piece.figures is not None:

@@ -8,7 +8,7 @@ from werkzeug.exceptions import NotFound
 from app.api.errors import problem
 from app.api.guard import require_account
 from app.api.pages import next_page, read_cursor
-from app.api.rendering import render_json
+from app.api.rendering import render_json, render_nothing
 from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.people import PAGE_QUERY, PERSON, PERSON_CHANGES
 
@@ -72,7 +72,7 @@ class Person(PeopleResource):
         """Remove the person."""
         if not services().people.remove(uid):
             return _found(None)
-        return Response(status=204)
+        return render_nothing()
 
 
 def _found(row: Any) -> Response:

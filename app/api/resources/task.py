@@ -7,7 +7,12 @@ from uuid import UUID
 
 from flask import Response, url_for
 
-from app.api.rendering import prefers_text, render_json, rfc3339
+from app.api.rendering import (
+    prefers_text,
+    render_json,
+    render_nothing,
+    rfc3339,
+)
 from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.task import OUTPUT_LIMIT_BYTES, OUTPUT_QUERY
 from app.tasks.record import TaskRecord
@@ -24,7 +29,7 @@ class Task(BaseResource):
         """End the task; it is gone when this answers."""
         lookup = services().lookup
         lookup.cancel(lookup.get(str(task_id), owner=None))
-        return Response(status=204)
+        return render_nothing()
 
 
 class TaskOutput(BaseResource):
