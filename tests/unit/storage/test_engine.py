@@ -11,9 +11,9 @@ from app.errors import BellhopError, StorageUnavailable
 from app.storage.engine import Database
 from app.storage.tables import tasks
 from app.storage.task_store import TaskStore
+from tests.postgres import Postgres
 from tests.racing import race_threads, run_python
 from tests.servers import free_port
-from tests.unit.storage.conftest import Postgres
 from tests.unit.storage.rows import task_row
 
 COUNT = sa.select(sa.func.count()).select_from(tasks)
