@@ -34,7 +34,8 @@ class PeopleStore:
 
     def page(self, *, after_uid: int, limit: int) -> Sequence[Row]:
         """Return up to `limit` people with a uid above `after_uid`, in that order."""
-        query = sa.select(*_COLUMNS).where(people.c.number > after_uid + 1)
+        after = sa.literal(after_uid + 1, sa.BigInteger)  # may be beyond all numbers
+        query = sa.select(*_COLUMNS).where(people.c.number > after)
         with self._database.read() as connection:
             found = connection.execute(query.order_by(people.c.number).limit(limit))
             return [dict(row) for row in found.mappings()]

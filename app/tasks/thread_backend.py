@@ -103,10 +103,11 @@ class ThreadBackend:
             job.stop("shutdown")
         for thread, _ in runs.values():
             thread.join(max(0.0, deadline - time.monotonic()))
+        left = [task_id for task_id, (thread, _) in runs.items() if thread.is_alive()]
         self._given_up.set()
         if watcher is not None:
             watcher.join(max(0.0, deadline - time.monotonic()))
-        return [task_id for task_id, (thread, _) in runs.items() if thread.is_alive()]
+        return left
 
     def _new(
         self, kind: str, *, owner: str | None, request_id: str | None

@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime
 from typing import Any, ClassVar
-from uuid import UUID
 
 from flask import Response, url_for
 
@@ -21,14 +20,14 @@ from app.tasks.record import TaskRecord
 class Task(BaseResource):
     """A task that was started without saying by whom: its id is the key to it."""
 
-    def get(self, task_id: UUID) -> Response:
+    def get(self, task_id: str) -> Response:
         """Return the task."""
-        return render_json(_task(services().lookup.get(str(task_id), owner=None)))
+        return render_json(_task(services().lookup.get(task_id, owner=None)))
 
-    def delete(self, task_id: UUID) -> Response:
+    def delete(self, task_id: str) -> Response:
         """End the task; it is gone when this answers."""
         lookup = services().lookup
-        lookup.cancel(lookup.get(str(task_id), owner=None))
+        lookup.cancel(lookup.get(task_id, owner=None))
         return render_nothing()
 
 
@@ -37,10 +36,10 @@ class TaskOutput(BaseResource):
 
     takes: ClassVar = {"get": Takes(query=OUTPUT_QUERY)}
 
-    def get(self, task_id: UUID, query: dict[str, Any]) -> Response:
+    def get(self, task_id: str, query: dict[str, Any]) -> Response:
         """Return a part of it, as text in JSON or as the very bytes."""
         lookup = services().lookup
-        task = lookup.get(str(task_id), owner=None)
+        task = lookup.get(task_id, owner=None)
         raw = prefers_text()
         part = lookup.read(
             task,

@@ -1,3 +1,4 @@
+import codecs
 import re
 import tempfile
 from dataclasses import dataclass
@@ -244,13 +245,9 @@ class Model:
         whole, newline, rest = data.rpartition(b"\n")
         if len(rest) <= SMALL_BYTES:
             return whole + newline
-        for back in range(1, min(4, len(rest)) + 1):  # less a character's beginning
-            if rest[-back] >= 0xC0:
-                width = 2 + (rest[-back] >= 0xE0) + (rest[-back] >= 0xF0)
-                return data[: len(data) - back] if width > back else data
-            if rest[-back] < 0x80:
-                break
-        return data
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder.decode(data)  # less a character's beginning
+        return data[: len(data) - len(decoder.getstate()[0])]
 
     def _mended(self, newest):
         """Return the lines less the first, or less a torn character where alone."""
