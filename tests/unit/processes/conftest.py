@@ -76,7 +76,7 @@ def follow(mark):
     """Start commands and follow them; end them in the end."""
     followed = []
 
-    def start(command, *, grace_seconds=5.0):
+    def start(command, *, grace_seconds=5.0, mark=mark):
         following = Following(command, mark=mark, grace_seconds=grace_seconds)
         followed.append(following)
         return following.start()

@@ -287,7 +287,8 @@ class TestStop:
         assert not alive_with(token)
 
     def test_many_at_once_from_many_sides_are_safe(self, follow, token):
-        followed = [follow(shell(f"sleep {token}")) for _ in range(10)]
+        command = shell(f"sleep {token}")
+        followed = [follow(command, mark=f"RUN={token}.{n}") for n in range(10)]
         for following in followed:
             for reason in ("cancelled", "shutdown"):
                 following.child.stop(reason)
@@ -365,7 +366,9 @@ class TestFailure:
             path = tmp_path / name
             path.write_text("neither a script nor a program")
             path.chmod(mode)
-        command = program(*(part.format(tmp=tmp_path) for part in argv))
+        argv = [part.format(tmp=tmp_path) for part in argv]
+        # A folder that may not be entered would be told instead.
+        command = program(*argv, PATH="/usr/bin:/bin")
         child = Child(command, mark=mark, grace_seconds=1)
         with pytest.raises(error):
             child.start()
