@@ -57,7 +57,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 def _imported() -> ModuleType:
-    """Import the server with a lock of this checkout's: /tmp's may be another user's."""
+    """Import it with a lock of this checkout's: that of /tmp may be another user's."""
     runtime = PROJECT / ".pytest_cache"
     (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
