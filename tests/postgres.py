@@ -58,8 +58,9 @@ def running_postgres() -> Iterator[Postgres]:
 
 def _imported() -> ModuleType:
     """Import it with a lock of this checkout's: that of /tmp may be another user's."""
-    runtime = PROJECT / ".pytest_cache"
+    runtime = PROJECT / ".pytest_cache" / "runtime"
     (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    runtime.chmod(0o700)  # or it is not taken
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")  # what it says of its lock's folder
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))
