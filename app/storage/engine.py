@@ -113,6 +113,9 @@ class Database:
         with self._lock:
             if self._identity() == self._ready_for is not None:
                 return
+            # Without connections to the old file the new one may get its number, and
+            # other threads would take it for migrated.
+            self._ready_for = None
             self._engine.dispose()
             self._migrate()
             self._ready_for = self._identity()

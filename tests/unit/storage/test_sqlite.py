@@ -192,6 +192,20 @@ def test_many_threads_notice_at_once_that_the_file_was_removed(
     assert kept(file) == set(results)
 
 
+def test_a_new_file_is_not_taken_for_the_removed_one_before_it_is_migrated(
+    database: Database, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database)
+    remove(file)
+    migrate, known = database._migrate, []
+    monkeypatch.setattr(
+        database, "_migrate", lambda: (known.append(database._ready_for), migrate())
+    )
+    add(database)
+    # Whose number the new file may have been given: then none must be known.
+    assert known == [None]
+
+
 def test_a_locked_database_is_told_after_the_busy_time_and_works_afterwards(
     database: Database, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
