@@ -2,11 +2,22 @@
 
 from importlib import import_module
 
+import structlog
 from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
 
+from app.errors import StorageUnavailable
+from app.services import Services
 from config.config import BaseConfig, prepare_instance, read_config, registered_app
 from config.logger import JsonLogger, config_logger
+from config.settings import SettingsError
+
+_NO_ADMIN = (
+    "there is no admin: set ADMIN_PASSWORD (and ADMIN_USERNAME), "
+    "or run: flask --app server user add NAME"
+)
+
+log = structlog.get_logger(__name__)
 
 
 class NoSession(SessionInterface):
@@ -15,6 +26,22 @@ class NoSession(SessionInterface):
     def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002
         """Return a session that can hold nothing."""
         return NullSession()
+
+
+def check_admin(conf: BaseConfig) -> None:
+    """Make the first admin; raise SettingsError where production would have none.
+
+    A database that is away now may have one: then the service starts, and lets in
+    nobody before it is back.
+    """
+    services = Services.build(vars(conf))
+    try:
+        if not services.accounts.has_admin() and not conf.OPEN_TO_ALL:
+            raise SettingsError([_NO_ADMIN])
+    except StorageUnavailable as error:
+        log.warning("admin.not_checked", error=str(error.__cause__))
+    finally:
+        services.close()
 
 
 def create_app(env: str | None = None) -> Flask:

@@ -1,5 +1,6 @@
 """Gunicorn's settings, from ours; what is given on its command line wins."""
 
+import os
 import sys
 from typing import Any
 
@@ -7,6 +8,7 @@ from gunicorn.glogging import Logger
 
 from config.config import prepare_instance, read_config
 from config.logger import config_logger, log_settings
+from config.secrecy import hide_process
 from config.settings import SettingsError
 
 try:
@@ -14,6 +16,7 @@ try:
     prepare_instance(_config)
     _log_settings = log_settings(vars(_config))
     config_logger(**_log_settings)
+    hide_process()
 except SettingsError as error:
     sys.exit(str(error))
 
@@ -44,6 +47,27 @@ class JsonLines(Logger):  # type: ignore[misc]
 
 
 logger_class = JsonLines
+
+
+def on_starting(_server: Any) -> None:
+    """Look, once and before any worker, whether there is anybody to let in.
+
+    In a process of its own: what this one imports, every worker has, before gevent
+    can patch it.
+    """
+    if pid := os.fork():
+        _, status = os.waitpid(pid, 0)
+        if status:
+            sys.exit(1)
+        return
+    from application import check_admin  # noqa: PLC0415
+
+    try:
+        check_admin(_config)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        os._exit(1)
+    os._exit(0)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -12,6 +12,7 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from config.config import read_config, read_env_file
+from config.secrecy import hide_process
 from config.settings import SettingsError
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,7 @@ def main(
     if gevent:
         _patch()
     from application import (  # noqa: PLC0415 - gevent patches before it is imported
+        check_admin,
         create_app_by_config,
     )
 
@@ -54,6 +56,8 @@ def main(
             read_env_file(env_file)
         config = read_config(env, default="development")
         app = create_app_by_config(config)
+        hide_process()
+        check_admin(config)
     except SettingsError as error:
         raise click.ClickException(str(error)) from error
     serve = _serve_gevent if gevent else _serve_threads

@@ -2,8 +2,9 @@
 
 from flask import Flask
 
+from app import cli
+from app.api import audit_log, request_log, routes
 from app.api import errors as error_door
-from app.api import request_log, routes
 from app.services import Services
 
 
@@ -11,5 +12,7 @@ def register(app: Flask) -> None:
     """Give `app` its services and all its routes."""
     app.extensions["bellhop"] = Services.build(app.config)
     request_log.register(app)
+    audit_log.register(app)
     error_door.register(app)
     routes.register(app)
+    cli.register(app)

@@ -2,12 +2,22 @@
 
 BellhopError
 ├── InvalidInput          the caller's data is at fault, with every fault named
+├── NotAuthenticated      nobody is known to send this
+│   └── UuidRefused          the uuid is not signed, not fresh or used already
+├── TooManyAttempts       too many wrong passwords
+├── NotPermitted          the caller is known, and may not
 ├── CommandNotAllowed     this command may not be run here
+├── CommandNotFound       there is no such command, or none for this caller
 ├── SlotBusy              the caller's command is still running
 ├── CapacityExceeded      this host runs as many as it may
 ├── TaskNotFound          there is no such task, or none for this caller
+├── AccountNotFound       there is no such user
+├── AccountExists         the name of a user is taken
+├── LastAdmin             without this user nobody would be an admin
+├── TokenNotFound         there is no such token of that user
 ├── HostReadingFailed     the kernel's figures cannot be read
 ├── WaitersExceeded       too many requests wait in this worker already
+├── PasswordChecksExceeded   too many passwords are being checked
 └── Unavailable           nothing can be taken on now
     ├── StorageUnavailable   a record or an output cannot be written or read
     └── ShuttingDown         this worker is about to end
@@ -29,10 +39,10 @@ class Fault:
 
 
 class BellhopError(Exception):
-    """Something went wrong; the docstring of the class is the message."""
+    """Something went wrong; the docstring's first line is the message."""
 
     def __str__(self) -> str:
-        return super().__str__() or self.__doc__ or ""
+        return super().__str__() or (self.__doc__ or "").partition("\n")[0]
 
 
 class InvalidInput(BellhopError):
@@ -43,8 +53,48 @@ class InvalidInput(BellhopError):
         super().__init__("; ".join(f"{f.path}: {f.message}" for f in self.faults))
 
 
+class NotAuthenticated(BellhopError):
+    """This takes the password of a user, or a token that is still good.
+
+    `username` is the user whose password was guessed at, if there is one.
+    """
+
+    def __init__(self, username: str | None = None) -> None:
+        super().__init__()
+        self.username = username
+
+
+class UuidRefused(NotAuthenticated):
+    """The uuid is not one that a known caller has signed just now for one start."""
+
+
+class TooManyAttempts(BellhopError):
+    """Too many wrong passwords were given for this user; try again later.
+
+    `username` is that of the user, if there is one.
+    """
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__()
+        self.retry_after_seconds = retry_after_seconds
+        self.username: str | None = None
+
+
+class NotPermitted(BellhopError):
+    """The caller may not do this."""
+
+
 class CommandNotAllowed(BellhopError):
-    """This command may not be run here: no command is allowed."""
+    """This command may not be run here."""
+
+    def __init__(self, allowed: Sequence[str] = ()) -> None:
+        names = ", ".join(allowed) or "no command"
+        super().__init__(f"This command may not be run here; allowed: {names}.")
+        self.allowed = tuple(allowed)
+
+
+class CommandNotFound(BellhopError):
+    """There is no command of that name."""
 
 
 class SlotBusy(BellhopError):
@@ -67,12 +117,32 @@ class TaskNotFound(BellhopError):
     """There is no task of that id."""
 
 
+class AccountNotFound(BellhopError):
+    """There is no user of that name."""
+
+
+class AccountExists(BellhopError):
+    """There is a user of that name already."""
+
+
+class LastAdmin(BellhopError):
+    """This is the only admin; make another one first."""
+
+
+class TokenNotFound(BellhopError):
+    """There is no token of that id."""
+
+
 class HostReadingFailed(BellhopError):
     """The kernel's figures cannot be read on this host."""
 
 
 class WaitersExceeded(BellhopError):
     """As many requests wait here as may; try again, or ask for less waiting."""
+
+
+class PasswordChecksExceeded(BellhopError):
+    """As many passwords are being checked as may; try again."""
 
 
 class Unavailable(BellhopError):

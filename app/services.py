@@ -13,15 +13,26 @@ from typing import Any, Self
 
 import structlog
 
+from app.auth.accounts import Accounts
+from app.auth.audit import Audit
+from app.auth.login import PasswordLogin
+from app.auth.passwords import Passwords
+from app.auth.permissions import Identity
+from app.auth.signatures import SignedCallers
+from app.auth.tokens import Tokens
 from app.errors import StorageUnavailable, WaitersExceeded
 from app.host.iostat import iostat_samples, render_header, render_sample
 from app.host.procfs import Procfs
 from app.host.uptime import UptimeReader
+from app.storage.account_store import AccountStore
+from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.login_store import LoginStore
 from app.storage.people_store import PeopleStore
-from app.storage.task_store import TaskStore
+from app.storage.task_store import TaskStore, Viewer
 from app.tasks.catalogue import Catalogue
 from app.tasks.lookup import Lookup
+from app.tasks.order import Origin
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
 from app.tasks.report_job import Piece, Report, Wait
@@ -44,8 +55,14 @@ class Services:
     database: Database
     outputs: OutputFolder
     backend: ThreadBackend
+    catalogue: Catalogue
     runs: Runs
     lookup: Lookup
+    accounts: Accounts
+    login: PasswordLogin
+    tokens: Tokens
+    signed_callers: SignedCallers
+    audit: Audit
     people: PeopleStore
     sweeper: Sweeper
     close_seconds: float
@@ -73,16 +90,25 @@ class Services:
             },
             grace_seconds=settings["EXEC_GRACE_SECONDS"],
         )
+        catalogue = Catalogue(
+            settings["EXEC_COMMANDS"],
+            allow_shell=settings["EXEC_ALLOW_SHELL"],
+            environment=settings["EXEC_ENVIRONMENT"],
+            timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
+        )
         runs = Runs(
-            catalogue=Catalogue(
-                allow_shell=settings["EXEC_ALLOW_SHELL"],
-                environment=settings["EXEC_ENVIRONMENT"],
-                timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
-            ),
+            catalogue=catalogue,
             backend=backend,
             store=store,
             outputs=outputs,
             line_count=settings["CMD_LINE_NUM"],
+        )
+        accounts = AccountStore(database)
+        # Half of a worker's threads at most check passwords, the others answer.
+        passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
+        tokens = Tokens(accounts)
+        audit = Audit(
+            AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
         )
         sweeper = Sweeper(
             store=store,
@@ -93,6 +119,7 @@ class Services:
                 seconds=settings["TASK_RETENTION_SECONDS"],
                 count=settings["TASK_RETENTION_COUNT"],
             ),
+            housekeeping=[tokens.remove_expired, audit.remove_old],
         )
         return cls(
             procfs=procfs,
@@ -100,7 +127,27 @@ class Services:
             database=database,
             outputs=outputs,
             backend=backend,
+            catalogue=catalogue,
             runs=runs,
+            accounts=Accounts(
+                store=accounts,
+                passwords=passwords,
+                password_min_length=settings["PASSWORD_MIN_LENGTH"],
+                first_admin=(settings["ADMIN_USERNAME"], settings["ADMIN_PASSWORD"]),
+            ),
+            login=PasswordLogin(
+                accounts=accounts,
+                logins=LoginStore(database),
+                passwords=passwords,
+                key=settings["RUN_KEY"],
+            ),
+            tokens=tokens,
+            signed_callers=SignedCallers(
+                accounts=accounts,
+                secret_key=settings["SECRET_KEY"],
+                max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
+            ),
+            audit=audit,
             lookup=Lookup(
                 store=store,
                 outputs=outputs,
@@ -139,7 +186,7 @@ class Services:
         }
 
     def start_iostat(
-        self, *, count: int, wait_seconds: int, request_id: str | None
+        self, *, count: int, wait_seconds: int, origin: Origin
     ) -> TaskRecord:
         """Start a task that reports as iostat does; see TaskBackend.submit_report."""
 
@@ -151,7 +198,19 @@ class Services:
                 yield Piece(render_sample(sample), sample.members())
 
         report = Report("iostat", total=count, pieces=pieces)
-        return self.backend.submit_report(report, owner=None, request_id=request_id)
+        return self.backend.submit_report(report, origin)
+
+    def viewer(self, identity: Identity | None) -> Viewer:
+        """Return what tasks a caller may see; who is nobody sees those of nobody."""
+        if identity is None:
+            return Viewer(owner=None)
+        return Viewer(owner=identity.username, sees_all=identity.is_admin)
+
+    def origin(self, identity: Identity | None, request_id: str) -> Origin:
+        """Return by whom a task is started that is in no slot."""
+        if identity is None:
+            return Origin(owner=None, request_id=request_id)
+        return Origin(identity.username, request_id, account=identity.account)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -25,6 +25,7 @@ from config.settings import (
     seconds,
     text,
     url,
+    username,
 )
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -37,6 +38,10 @@ _CHILD_DEFAULTS = {
     "HOME": "/",
     "LANG": "C.UTF-8",
 }
+
+# What is signed or remembered for as long as this service runs, and written nowhere.
+# Workers are forked from the process that has it, so that they have the same.
+_RUN_KEY = secrets.token_bytes(32)
 
 # SQLite in memory, which no other worker sees.
 _NO_FILE = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
@@ -105,6 +110,14 @@ class BaseConfig(Settings):
     EXEC_TOKEN_REQUIRED = Setting(
         boolean, False, "take only signed uuids at /api/exec and /api/poll"
     )
+    EXEC_TOKEN_SECONDS = Setting(
+        integer(1, 86400), 300, "how long a signed uuid is good for", unit="s"
+    )
+    EXEC_COMMANDS = Setting(
+        text,
+        str(PROJECT / "config" / "commands.toml"),
+        "the file of the commands that may be run; read again when it changes",
+    )
     EXEC_MAX_RUNNING = Setting(
         integer(1, 10_000), 8, "commands that run at a time on this host"
     )
@@ -129,6 +142,21 @@ class BaseConfig(Settings):
     IOSTAT_MAX_RUNNING = Setting(
         integer(1, 10_000), 8, "iostat tasks that run at a time on this host"
     )
+    ADMIN_USERNAME = Setting(
+        username, "admin", "the first admin's name, used while there is no admin"
+    )
+    ADMIN_PASSWORD = Setting(
+        optional_text,
+        None,
+        "the first admin's password, used while there is no admin",
+        secret=True,
+    )
+    PASSWORD_MIN_LENGTH = Setting(
+        integer(1, 1000), 6, "characters that a password has at least"
+    )
+    AUDIT_RETENTION_SECONDS = Setting(
+        seconds(1, 10**10), 365 * 86400.0, "how long the audit is kept", unit="s"
+    )
     TASK_RETENTION_SECONDS = Setting(
         seconds(1, 10**10),
         7 * 86400.0,
@@ -142,12 +170,22 @@ class BaseConfig(Settings):
     def __init__(self) -> None:
         super().__init__()
         self.EXEC_ENVIRONMENT = child_environment()
+        self.RUN_KEY = _RUN_KEY
         self.INSTANCE_PATH = str(Path(self.INSTANCE_PATH).absolute())
         if not self.DATABASE_URL:
             self.DATABASE_URL = f"sqlite:///{quote(self.INSTANCE_PATH)}/bellhop.db"
 
     def cross_check(self) -> list[str]:
         """Return the faults that a cast alone cannot see."""
+        return [*self._database_faults(), *self._admin_faults()]
+
+    def _admin_faults(self) -> list[str]:
+        length, least = len(self.ADMIN_PASSWORD or ""), self.PASSWORD_MIN_LENGTH
+        if 0 < length < least:
+            return [f"ADMIN_PASSWORD is shorter than {least} characters"]
+        return []
+
+    def _database_faults(self) -> list[str]:
         if self.DATABASE_URL.partition("?")[0] in _NO_FILE:
             return ["DATABASE_URL names no file, and every worker would have its own"]
         if self.DATABASE_URL.startswith("postgresql") and not find_spec("psycopg"):

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from flask import Flask
@@ -63,9 +63,11 @@ def config_logger(
     file: str | None = None,
     file_bytes: int = 10_000_000,
     file_count: int = 5,
+    stream: TextIO | None = None,
 ) -> None:
-    """Send every line of this process through one chain to stdout or to `file`.
+    """Send every line of this process through one chain to `stream` or to `file`.
 
+    Neither is stdout.
     It may be called again; the last call holds. Raises SettingsError where `file`
     cannot be written.
     """
@@ -77,7 +79,7 @@ def config_logger(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = _handler(file, file_bytes, file_count)
+    handler = _handler(file, file_bytes, file_count, stream or sys.stdout)
     handler.name = _HANDLER_NAME
     handler.setFormatter(_formatter())
     # Here too: a logger with a level of its own passes the root's level by.
@@ -110,9 +112,11 @@ def _dump(line: Any, **options: Any) -> str:
     return _SIGNATURE.sub("", json.dumps(line, ensure_ascii=True, **options))
 
 
-def _handler(file: str | None, file_bytes: int, file_count: int) -> logging.Handler:
+def _handler(
+    file: str | None, file_bytes: int, file_count: int, stream: TextIO
+) -> logging.Handler:
     if file is None:
-        return logging.StreamHandler(sys.stdout)
+        return logging.StreamHandler(stream)
     # The stdlib's handler loses lines when several workers rotate one file.
     from concurrent_log_handler import (  # noqa: PLC0415 - only where it is used
         ConcurrentRotatingFileHandler,

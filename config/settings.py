@@ -119,6 +119,13 @@ def boolean(value: str) -> bool:
     return value.lower() in _TRUE
 
 
+def username(value: str) -> str:
+    """Take what a user may be called."""
+    if not re.fullmatch(r"\.*[A-Za-z0-9_@+-][A-Za-z0-9._@+-]{0,127}", value):
+        raise ValueError("is not made of letters, digits and . _ @ + -")
+    return value
+
+
 def integer(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a cast to an integer from `minimum` to `maximum`."""
 

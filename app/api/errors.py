@@ -15,13 +15,22 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from app.api.rendering import render_json
 from app.api.validation import UnreadableBody
 from app.errors import (
+    AccountExists,
+    AccountNotFound,
     BellhopError,
     CapacityExceeded,
     CommandNotAllowed,
+    CommandNotFound,
     HostReadingFailed,
     InvalidInput,
+    LastAdmin,
+    NotAuthenticated,
+    NotPermitted,
+    PasswordChecksExceeded,
     SlotBusy,
     TaskNotFound,
+    TokenNotFound,
+    TooManyAttempts,
     Unavailable,
     WaitersExceeded,
 )
@@ -30,12 +39,21 @@ PROBLEM_JSON = "application/problem+json"
 
 STATUS_OF: dict[type[BellhopError], int] = {
     InvalidInput: 400,
+    NotAuthenticated: 401,
+    NotPermitted: 403,
     CommandNotAllowed: 403,
-    SlotBusy: 409,
+    CommandNotFound: 404,
     TaskNotFound: 404,
+    AccountNotFound: 404,
+    TokenNotFound: 404,
+    SlotBusy: 409,
+    AccountExists: 409,
+    LastAdmin: 409,
     CapacityExceeded: 429,
+    TooManyAttempts: 429,
     HostReadingFailed: 503,
     WaitersExceeded: 503,
+    PasswordChecksExceeded: 503,
     Unavailable: 503,
 }
 

@@ -1,35 +1,152 @@
-"""Who may: decided before anything of a request is read."""
+"""Who may: decided before anything of a request is read.
+
+What a route asks stands in :mod:`app.api.access`, for each in :mod:`app.api.routes`.
+"""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
-from flask import current_app
-from werkzeug.exceptions import Unauthorized
+from flask import current_app, g, request
+from werkzeug.exceptions import Forbidden
 
-from app.errors import Fault
+from app.api.access import Access, Who
+from app.api.resource import services
+from app.auth.permissions import Identity
+from app.errors import (
+    Fault,
+    NotAuthenticated,
+    TooManyAttempts,
+    UuidRefused,
+)
+from app.tasks.order import Origin
 
 _CALLER = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def caller_of(uuid: str) -> str:
-    """Return the caller that a uuid of /api/exec and /api/poll stands for.
+def admit(access: Access, in_path: dict[str, Any]) -> None:
+    """Let the request in, or raise: 401 before 403, and both before all else."""
+    g.access = access
+    with _claim_noted():
+        if access.who is Who.SIGNER:
+            g.origin = _signer(in_path["uuid"], access)
+        elif _takes_account(access):
+            g.identity = _authenticate()
+    if access.changes(request.method):
+        _refuse_foreign_origin()
+    if identity := caller():
+        _require_scope(identity, access)
 
-    Raises 401 where signed ones are wanted: nobody has a signing key yet. Else the
-    uuid itself is the caller, in which there may be faults.
-    """
-    if current_app.config["EXEC_TOKEN_REQUIRED"]:
-        raise Unauthorized("The uuid is not one that a known caller has signed.")
-    return uuid
+
+def admit_unknown() -> None:
+    """Let in who asks for a path of v3 that there is not: only users learn that."""
+    with _claim_noted():
+        g.identity = _authenticate()
 
 
-def caller_faults(caller: str) -> list[Fault]:
-    """Return what is wrong with a caller's name."""
-    if _CALLER.fullmatch(caller):
+def caller() -> Identity | None:
+    """Return who calls, None where nobody had to say."""
+    found: Identity | None = g.get("identity")
+    return found
+
+
+def user() -> Identity:
+    """Return who calls a route that takes an account."""
+    identity: Identity = g.identity
+    return identity
+
+
+def origin() -> Origin:
+    """Return by whom a task is started."""
+    of_uuid: Origin | None = g.get("origin")
+    return of_uuid or services().origin(caller(), g.uuid)
+
+
+def caller_faults(uuid: str) -> list[Fault]:
+    """Return what is wrong with a uuid that nobody has to sign."""
+    if current_app.config["EXEC_TOKEN_REQUIRED"] or _CALLER.fullmatch(uuid):
         return []
     fault = "is not 1 to 128 letters, digits, dots, underscores or hyphens"
     return [Fault("uuid", fault)]
 
 
-def require_account() -> None:
-    """Raise 401 where only accounts may: nobody has one yet."""
-    if not current_app.config["OPEN_TO_ALL"]:
-        raise Unauthorized("This takes an account.")
+def _signer(uuid: str, access: Access) -> Origin:
+    """Return whose slot a uuid of /api/exec and /api/poll stands for."""
+    if not current_app.config["EXEC_TOKEN_REQUIRED"]:
+        return Origin(owner=uuid, slot=uuid, request_id=g.uuid)
+    signed = services().signed_callers.check(uuid)
+    if (
+        access.once
+        and request.method == "POST"
+        and services().runs.is_used(signed.digest)
+    ):
+        raise UuidRefused
+    return Origin(
+        owner=signed.identity.username,
+        account=signed.identity.account,
+        # No name of an open caller: those have no colon.
+        slot=f"account:{signed.identity.account}",
+        request_id=g.uuid,
+        uuid=signed.digest,
+    )
+
+
+def _takes_account(access: Access) -> bool:
+    if access.who is Who.ACCOUNT_IN_PRODUCTION:
+        return not current_app.config["OPEN_TO_ALL"]
+    return access.who is Who.ACCOUNT
+
+
+def _authenticate() -> Identity:
+    given = request.authorization
+    if given is None:
+        raise NotAuthenticated
+    if given.type == "bearer" and given.token:
+        return services().tokens.authenticate(given.token)
+    if given.type == "basic":
+        services().accounts.make_first_admin()
+        return services().login.authenticate(
+            given.username or "",
+            given.password or "",
+            address=request.remote_addr or "",
+        )
+    raise NotAuthenticated
+
+
+def _require_scope(identity: Identity, access: Access) -> None:
+    if request.method == "OPTIONS":
+        return
+    if request.url_rule is None:
+        return  # the route has no such method, and says so: 405
+    scope = access.scopes["GET" if request.method == "HEAD" else request.method]
+    if scope is not None:
+        identity.require(scope)
+
+
+def _refuse_foreign_origin() -> None:
+    """Raise 403 for what a page of another site has a browser send.
+
+    Browsers add passwords that they know by themselves. They say where a request comes
+    from; curl and the like say nothing and are let through.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        if site not in ("same-origin", "none"):
+            raise Forbidden("A page of another site may not do this.")
+        return
+    sender = request.headers.get("Origin")
+    if sender is not None and urlsplit(sender).netloc != request.host:
+        raise Forbidden("A page of another site may not do this.")
+
+
+@contextmanager
+def _claim_noted() -> Iterator[None]:
+    """Note for the audit that credentials were refused, and whose were guessed at."""
+    try:
+        yield
+    except (NotAuthenticated, TooManyAttempts) as error:
+        if request.authorization is not None:
+            g.claimed = error.username or "nobody that there is"
+        raise

@@ -2,20 +2,24 @@
 
 import base64
 import binascii
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from flask import request
 
 from app.errors import Fault, InvalidInput
 
+T = TypeVar("T")
 
-def read_cursor(text: str | None) -> int:
-    """Return the number that the last page ended with, -1 before the first page.
+
+def read_cursor(text: str | None) -> int | None:
+    """Return the number that the last page ended with, None before the first page.
 
     Raises InvalidInput for a text that no page has given.
     """
     if text is None:
-        return -1
+        return None
     try:
         number = int(base64.b64decode(text, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
@@ -30,7 +34,21 @@ def make_cursor(number: int) -> str:
     return base64.urlsafe_b64encode(str(number).encode()).decode()
 
 
-def next_page(number: int) -> str:
+def cut(
+    found: Sequence[T], limit: int, number_of: Callable[[T], int]
+) -> tuple[Sequence[T], list[dict[str, str]], dict[str, str]]:
+    """Return a page of what was found, its links, and the same as headers.
+
+    One more was looked for than the page holds: that tells whether there is a next.
+    """
+    page = found[:limit]
+    if len(found) <= limit:
+        return page, [], {}
+    href = _next_page(number_of(page[-1]))
+    return page, [{"rel": "next", "href": href}], {"Link": f'<{href}>; rel="next"'}
+
+
+def _next_page(number: int) -> str:
     """Return the path of the page after `number`, with this request's query else."""
     query = request.args.to_dict() | {"cursor": make_cursor(number)}
     return f"{request.path}?{urlencode(query)}"

@@ -7,17 +7,22 @@ from typing import Any, ClassVar
 from flask import current_app, request
 from flask_restful import Resource
 
-from app.api.validation import NO_MEMBERS, Schema, check_query, has_body, read_body
+from app.api.validation import check_query, has_body, read_body
 from app.errors import Fault, InvalidInput
+from app.schema import NO_MEMBERS, Schema
 from app.services import Services
 
 
 @dataclass(frozen=True)
 class Takes:
-    """What a method takes: the schema of its query, and of its body if it has one."""
+    """What a method takes: the schema of its query, and of its body if it has one.
+
+    No body is the same as an empty object where it is optional.
+    """
 
     query: Schema = NO_MEMBERS
     body: Schema | None = None
+    body_optional: bool = False
 
 
 class BaseResource(Resource):  # type: ignore[misc]
@@ -31,28 +36,31 @@ class BaseResource(Resource):  # type: ignore[misc]
     takes: ClassVar[Mapping[str, Takes]] = {}
 
     def dispatch_request(self, **in_path: Any) -> Any:
-        """Guard, validate, then call the method."""
-        self.guard(in_path)
+        """Validate, then call the method; who may not was refused before."""
+        self.permit(in_path)
         return super().dispatch_request(**in_path, **self._checked(in_path))
 
-    @classmethod
-    def guard(cls, in_path: dict[str, Any]) -> None:
-        """Raise where the caller may not; called before anything is read.
-
-        It may take out of `in_path` what the method has no need to know.
-        """
+    def permit(self, in_path: dict[str, Any]) -> None:
+        """Raise where the caller may not because of whom the path is about."""
 
     def path_faults(self, in_path: dict[str, Any]) -> list[Fault]:  # noqa: ARG002
         """Return what is wrong with the path's own parts."""
+        return []
+
+    def body_faults(self, body: dict[str, Any]) -> list[Fault]:  # noqa: ARG002
+        """Return what is wrong with a body that meets its schema."""
         return []
 
     def _checked(self, in_path: dict[str, Any]) -> dict[str, Any]:
         method = request.method.lower()
         takes = self.takes.get("get" if method == "head" else method, Takes())
         wants_body = takes.body is not None
-        body = read_body() if wants_body or has_body() else {}
+        must_have_body = wants_body and not takes.body_optional
+        body = read_body() if must_have_body or has_body() else {}
         query, query_faults = check_query(takes.query)
         body_faults = (takes.body or NO_MEMBERS).faults(body)
+        if wants_body and isinstance(body, dict):
+            body_faults += self.body_faults(body)
         if faults := [*self.path_faults(in_path), *query_faults, *body_faults]:
             raise InvalidInput(faults)
         checked = {} if takes.query is NO_MEMBERS else {"query": query}

@@ -1,46 +1,85 @@
-"""Every route of the service, in one list."""
+"""Every route of the service, in one list, each with who may use it."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import BaseConverter, RequestRedirect
 
+from app.api import access
+from app.api.access import Access
 from app.api.errors import ProblemApi
+from app.api.guard import admit, admit_unknown
 from app.api.rendering import render_json
+from app.api.resources.audit import AuditTrail
+from app.api.resources.command import Command, Commands
 from app.api.resources.echo import Echo
-from app.api.resources.exec import Exec, PollNewest
+from app.api.resources.exec import Exec, PollNewest, Start
 from app.api.resources.health import Health, Ready
 from app.api.resources.host import Iostat, IostatTask, Uptime
 from app.api.resources.index import Index
 from app.api.resources.people import People, Person
-from app.api.resources.task import Task, TaskOutput
+from app.api.resources.task import Task, TaskOutput, Tasks
+from app.api.resources.user import SigningKey, User, Users, UserToken, UserTokens
 
 UID_MAX = 2**31 - 2  # the largest number of a row, less one
 
-#: (endpoint, resource, rule). An endpoint names its version first.
+#: (endpoint, resource, rule, who may). An endpoint names its version first.
 ROUTES = [
-    ("v1.uptime", Uptime, "/v1/uptime/"),
-    ("v1.iostat", Iostat, "/v1/iostat/"),
-    ("v1.user", People, "/v1/user"),
-    ("v1.person", Person, f"/v1/user/<int(max={UID_MAX}):uid>"),
-    ("v2.uptime", Uptime, "/v2/uptime/"),
-    ("v2.iostat", IostatTask, "/v2/iostat/"),
-    ("v2.task", Task, "/v2/task/<task_id>"),
-    ("v2.task_output", TaskOutput, "/v2/task/<task_id>/output"),
-    ("api.exec", Exec, "/api/exec/<uuid>"),
-    ("api.poll", PollNewest, "/api/poll/<uuid>"),
-    ("api.health", Health, "/api/health"),
-    ("api.ready", Ready, "/api/health/ready"),
-    ("api.echo", Echo, "/api/<user:user>/<uuid>"),
+    ("v1.uptime", Uptime, "/v1/uptime/", access.OPEN),
+    ("v1.iostat", Iostat, "/v1/iostat/", access.OPEN),
+    ("v1.user", People, "/v1/user", access.PEOPLE),
+    ("v1.person", Person, f"/v1/user/<int(max={UID_MAX}):uid>", access.PEOPLE),
+    ("v2.uptime", Uptime, "/v2/uptime/", access.OPEN),
+    ("v2.iostat", IostatTask, "/v2/iostat/", access.OPEN_TASKS),
+    ("v2.task", Task, "/v2/task/<task_id>", access.OPEN),
+    ("v2.task_output", TaskOutput, "/v2/task/<task_id>/output", access.OPEN),
+    ("v3.uptime", Uptime, "/v3/uptime/", access.READ),
+    ("v3.iostat", IostatTask, "/v3/iostat/", access.REPORT),
+    ("v3.tasks", Tasks, "/v3/task/", access.READ),
+    ("v3.task", Task, "/v3/task/<task_id>", access.TASK),
+    ("v3.task_output", TaskOutput, "/v3/task/<task_id>/output", access.READ),
+    ("v3.exec", Start, "/v3/exec/", access.START),
+    ("v3.commands", Commands, "/v3/commands/", access.READ),
+    ("v3.command", Command, "/v3/commands/<name>", access.READ),
+    ("v3.users", Users, "/v3/users/", access.USERS),
+    ("v3.user", User, "/v3/users/<username>", access.USERS),
+    ("v3.tokens", UserTokens, "/v3/users/<username>/tokens", access.CREDENTIALS),
+    (
+        "v3.token",
+        UserToken,
+        "/v3/users/<username>/tokens/<token_id>",
+        access.CREDENTIALS,
+    ),
+    (
+        "v3.signing_key",
+        SigningKey,
+        "/v3/users/<username>/signing-key",
+        access.CREDENTIALS,
+    ),
+    ("v3.audit", AuditTrail, "/v3/audit/", access.ADMIN),
+    ("api.exec", Exec, "/api/exec/<uuid>", access.SIGNED_START),
+    ("api.poll", PollNewest, "/api/poll/<uuid>", access.SIGNED_POLL),
+    ("api.health", Health, "/api/health", access.OPEN),
+    ("api.ready", Ready, "/api/health/ready", access.OPEN),
+    ("api.echo", Echo, "/api/<user:user>/<uuid>", access.ECHO),
 ]
 
-#: The indexes, each with its links by relation.
+#: The indexes, which are open, each with its links by relation.
 INDEXES = {
-    "/": {"v1": "/v1/", "v2": "/v2/", "health": "/api/health"},
+    "/": {"v1": "/v1/", "v2": "/v2/", "v3": "/v3/", "health": "/api/health"},
     "/v1/": {"uptime": "/v1/uptime/", "iostat": "/v1/iostat/", "user": "/v1/user"},
     "/v2/": {"uptime": "/v2/uptime/", "iostat": "/v2/iostat/"},
+    "/v3/": {
+        "uptime": "/v3/uptime/",
+        "iostat": "/v3/iostat/",
+        "task": "/v3/task/",
+        "exec": "/v3/exec/",
+        "commands": "/v3/commands/",
+        "users": "/v3/users/",
+        "audit": "/v3/audit/",
+    },
 }
 
 
@@ -52,35 +91,39 @@ class UserConverter(BaseConverter):
 
 
 def register(app: Flask) -> None:
-    """Give `app` all routes."""
+    """Give `app` all routes, and who may use them."""
     app.url_map.converters["user"] = UserConverter
     app.before_request(_redirect)
     app.before_request(_guard)
     api = ProblemApi(app)
-    for endpoint, resource, rule in ROUTES:
+    policy: dict[str, Access] = {}
+    for endpoint, resource, rule, who in ROUTES:
         api.add_resource(resource, rule, endpoint=endpoint)
+        policy[endpoint] = who
     for rule, links in INDEXES.items():
-        api.add_resource(
-            Index,
-            rule,
-            endpoint=f"index{rule.replace('/', '.').rstrip('.')}",
-            resource_class_args=(links,),
-        )
+        endpoint = f"index{rule.replace('/', '.').rstrip('.')}"
+        api.add_resource(Index, rule, endpoint=endpoint, resource_class_args=(links,))
+        policy[endpoint] = access.OPEN
+    app.extensions["bellhop.policy"] = policy
 
 
 def _guard() -> None:
-    """Guard a route also against methods that it has not.
+    """Guard every route, also against methods that it has not.
 
-    Who may not is told so before anything else; Flask would tell the methods first.
+    Who may not is told so before anything else; Flask would tell the methods first. A
+    route that is not in the policy is nobody's: that is an error of ours.
     """
     error = request.routing_exception
-    if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
-        return
-    adapter = current_app.create_url_adapter(request)
-    if adapter is not None:
+    if isinstance(error, NotFound) and request.path.startswith("/v3/"):
+        admit_unknown()
+    if request.url_rule is not None:
+        endpoint, in_path = request.url_rule.endpoint, request.view_args or {}
+    elif isinstance(error, MethodNotAllowed) and error.valid_methods:
+        adapter: Any = current_app.create_url_adapter(request)
         endpoint, in_path = adapter.match(method=next(iter(error.valid_methods)))
-        view: Any = current_app.view_functions[endpoint]
-        view.view_class.guard({**in_path})
+    else:
+        return
+    admit(current_app.extensions["bellhop.policy"][endpoint], in_path)
 
 
 def _redirect() -> Response | None:

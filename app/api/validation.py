@@ -2,14 +2,10 @@
 
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, NoReturn
 
 from flask import current_app, request
-from jsonschema import Draft202012Validator, ValidationError
-from jsonschema.validators import extend
 from werkzeug.exceptions import (
     BadRequest,
     RequestEntityTooLarge,
@@ -17,64 +13,11 @@ from werkzeug.exceptions import (
 )
 
 from app.errors import Fault
+from app.schema import NO_MEMBERS, Schema
 
-_MESSAGE_CHARACTERS = 200
-
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
 # Objects and arrays inside each other. What json can read it may be unable to write:
 # both stop where the stack does, which is deeper at some places than at others.
 _DEPTH_LIMIT = 500
-
-
-def _whole_pattern(
-    _validator: Any, pattern: str, instance: Any, _schema: Any
-) -> Iterator[ValidationError]:
-    """Match the whole value: Python's `$` would let a trailing newline through."""
-    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-def _is_string(_checker: Any, instance: Any) -> bool:
-    """Take what UTF-8 can hold: a lone surrogate is JSON, but no character."""
-    if not isinstance(instance, str):
-        return False
-    try:
-        instance.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-_Validator = extend(
-    Draft202012Validator,
-    {"pattern": _whole_pattern},
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("string", _is_string),
-)
-
-
-class Schema:
-    """A JSON Schema (2020-12) that names all faults of a value, each with its path."""
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.document = document
-        self._validator = _Validator(document)
-
-    def faults(self, value: Any) -> list[Fault]:
-        """Return what is wrong with `value`, each fault once."""
-        errors = self._validator.iter_errors(value)
-        return list(dict.fromkeys(fault for e in errors for fault in _faults_of(e)))
-
-    def query_faults(self, query: dict[str, Any]) -> list[Fault]:
-        """Return what is wrong with `query`, after making its numbers numbers."""
-        properties = self.document.get("properties", {})
-        for name, text in query.items():
-            is_integer = properties.get(name, {}).get("type") == "integer"
-            if is_integer and _INTEGER.fullmatch(text):
-                query[name] = int(text)
-        return self.faults(query)
-
-
-NO_MEMBERS = Schema({"type": "object", "additionalProperties": False})
 
 
 class UnreadableBody(BadRequest):
@@ -180,23 +123,3 @@ def _finite(text: str) -> float:
     if math.isinf(number := float(text)):
         raise ValueError(f"{text} is too large a number")
     return number
-
-
-def _faults_of(error: ValidationError) -> Iterator[Fault]:
-    """Give a fault for every member concerned, where jsonschema names the object."""
-    path = [str(step) for step in error.absolute_path]
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        for name in error.instance:
-            if name not in known:
-                yield Fault(".".join([*path, name]), "is not known here")
-    elif error.validator == "required":
-        for name in error.validator_value:
-            if name not in error.instance:
-                yield Fault(".".join([*path, name]), "is required")
-    else:
-        # The message shows the value, which may be as long as the body.
-        message = error.message
-        if len(message) > _MESSAGE_CHARACTERS:
-            message = message[:_MESSAGE_CHARACTERS] + "…"
-        yield Fault(".".join(path), message)

@@ -12,8 +12,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import IO
@@ -223,20 +223,35 @@ def _start(
     command: Command, output: IO[bytes]
 ) -> tuple["subprocess.Popen[bytes]", int]:
     """Start the process; return it, and a descriptor that tells its exit."""
-    popen = subprocess.Popen(
-        command.argv,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        env=dict(command.environment),
-        start_new_session=True,
-    )
+    environment = dict(command.environment)
+    with _input(command.stdin) as stdin:
+        popen = subprocess.Popen(
+            command.limits.argv(command.argv, path=environment.get("PATH", "")),
+            stdin=stdin,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=command.cwd,
+            start_new_session=True,
+        )
     try:
         return popen, _exit_descriptor(popen)
     except OSError:
         popen.kill()
         popen.wait()
         raise
+
+
+@contextmanager
+def _input(data: bytes | None) -> Iterator[int]:
+    """Give a descriptor from which `data` is read: a file in memory, always ready."""
+    if data is None:
+        yield subprocess.DEVNULL
+        return
+    with os.fdopen(os.memfd_create("stdin", os.MFD_CLOEXEC), "w+b") as file:
+        file.write(data)
+        file.seek(0)
+        yield file.fileno()
 
 
 def _exit_descriptor(popen: "subprocess.Popen[bytes]") -> int:

@@ -1,49 +1,60 @@
 """A command that has been checked: what is run, with what around it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from app.errors import Fault, InvalidInput
+from .limits import Limits
 
 # MAX_ARG_STRLEN of Linux, 32 pages, less the closing NUL: execve refuses more.
 ARGUMENT_LIMIT_BYTES = 32 * 4096 - 1
+# What arguments and environment may have together, each string with its NUL and its
+# pointer, less what is still added to the environment.
+TOTAL_LIMIT_BYTES = os.sysconf("SC_ARG_MAX") - 8192
+_POINTER_BYTES = 8
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, its whole environment and its time limit."""
+    """A program with its arguments, its whole environment and its bounds.
+
+    `stdin` is all that it may read, None an empty input; `cwd` None is the
+    service's own folder.
+    """
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
     timeout_seconds: float
+    cwd: str | None = None
+    stdin: bytes | None = field(default=None, repr=False)
+    limits: Limits = field(default_factory=Limits)
 
     def with_environment(self, **names: str) -> "Command":
         """Return the same command with `names` added to its environment."""
         return replace(self, environment={**self.environment, **names})
 
 
-def shell_command(
-    cmd: str, *, environment: Mapping[str, str], timeout_seconds: float
-) -> Command:
-    """Return the command that runs `cmd` in /bin/sh.
+def argument_fault(argument: str, *, name: str = "") -> str | None:
+    """Return what keeps `argument` from being one argument of a program.
 
-    Raises InvalidInput where no program can take it as an argument.
+    With a `name`, from being the value of that variable of its environment.
     """
-    if fault := _argument_fault(cmd):
-        raise InvalidInput([Fault("cmd", fault)])
-    return Command(("/bin/sh", "-c", cmd), environment, timeout_seconds)
-
-
-def _argument_fault(argument: str) -> str | None:
-    """Return what keeps `argument` from being one argument of a program."""
-    if not argument.strip():
-        return "is empty"
     if "\0" in argument:
         return "has a NUL character, which no argument can hold"
     try:
         size = len(argument.encode())
     except UnicodeEncodeError:
         return "has a lone surrogate, which is no character"
-    if size > ARGUMENT_LIMIT_BYTES:
-        return f"is {size} bytes long, the system takes {ARGUMENT_LIMIT_BYTES}"
+    limit = ARGUMENT_LIMIT_BYTES - (len(name.encode()) + 1 if name else 0)
+    if size > limit:
+        return f"is {size} bytes long, the system takes {limit}"
+    return None
+
+
+def total_fault(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Return what keeps arguments and environment from being taken together."""
+    strings = [*argv, *(f"{name}={value}" for name, value in environment.items())]
+    size = sum(len(text.encode()) + 1 + _POINTER_BYTES for text in strings)
+    if size > TOTAL_LIMIT_BYTES:
+        return f"makes {size} bytes in all, the system takes {TOTAL_LIMIT_BYTES}"
     return None

@@ -70,6 +70,15 @@ class Database:
         with self._connection(_WRITE) as connection:
             yield connection
 
+    def lock(self, connection: sa.Connection, name: str) -> None:
+        """Let one writer at a time go on from here, of those that name the same.
+
+        The lock ends with the transaction. SQLite has one writer at a time anyway.
+        """
+        if not self.is_sqlite:
+            key = sa.func.hashtextextended(name, 0)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
     def check(self) -> None:
         """Raise StorageUnavailable where nothing could be written now."""
         with self.write() as connection:

@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = sa.MetaData()
 
@@ -24,6 +24,7 @@ tasks = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("worker", sa.Text, nullable=False),
     sa.Column("cmd", sa.Text),
+    sa.Column("command", sa.Text),
     sa.Column("request_id", sa.Text),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("started", sa.Double),
@@ -63,6 +64,7 @@ sa.Index(
 )
 sa.Index("tasks_newest_of_slot", tasks.c.slot, tasks.c.number)
 sa.Index("tasks_finished", tasks.c.finished)
+sa.Index("tasks_newest_of_owner", tasks.c.owner, tasks.c.number)
 
 people = sa.Table(
     "people",
@@ -75,3 +77,84 @@ people = sa.Table(
     sa.Column("phone", sa.Text),
     sqlite_autoincrement=True,
 )
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    # Never used again: what was an account's is not the next one's.
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("username", sa.Text, nullable=False, unique=True),
+    sa.Column("fullname", sa.Text, nullable=False),
+    sa.Column("admin", sa.Boolean, nullable=False),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    # Of which, with the secret key, the signing key is made; null: none yet.
+    sa.Column("signing_nonce", sa.Text),
+    sa.Column("created", sa.Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("token_id", sa.Text, nullable=False, unique=True),
+    sa.Column(
+        "account",
+        sa.Integer,
+        sa.ForeignKey("accounts.number", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double),
+)
+
+# Signed uuids that have started a command, by a digest of their signature.
+used_uuids = sa.Table(
+    "used_uuids",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("used", sa.Double, nullable=False, index=True),
+)
+
+# Credentials that were right lately: guesses of others do not lock them out.
+known_credentials = sa.Table(
+    "known_credentials",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("expires", sa.Double, nullable=False, index=True),
+)
+
+# Passwords that were wrong, or are being looked at, of the last minute.
+password_attempts = sa.Table(
+    "password_attempts",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+)
+sa.Index(
+    "password_attempts_of_subject", password_attempts.c.subject, password_attempts.c.at
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("actor", sa.Text),
+    sa.Column("via", sa.Text, nullable=False),
+    sa.Column("address", sa.Text),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("target", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("detail", sa.Text),
+    sa.Column("task_id", sa.Text),
+    sa.Column("request_id", sa.Text),
+)
+sa.Index("audit_of_actor", audit.c.actor, audit.c.at)

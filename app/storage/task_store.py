@@ -1,19 +1,44 @@
 """The records of tasks. Rows go in and out as mappings of column to value."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from app.errors import CapacityExceeded, SlotBusy
+from app.errors import CapacityExceeded, NotAuthenticated, SlotBusy, UuidRefused
 
 from .engine import Database
-from .tables import UNFINISHED, tasks
+from .tables import UNFINISHED, accounts, tasks, used_uuids
 
 Row = Mapping[str, Any]
 
-# Advisory locks of PostgreSQL are numbers; the second one is the host's hash.
-_ADMISSION_LOCK = 1
+# For how long a signed uuid is known to be used; none is fresh for longer.
+USED_SECONDS = 2 * 86400.0
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What has to hold for a task to be taken on, across all workers.
+
+    `max_unfinished` tasks of its kind may be on its host, `max_of_command` of its
+    command. `account` is the number of the account it is started by, `uuid` the
+    digest of the signed uuid that the start uses up.
+    """
+
+    max_unfinished: int
+    max_of_command: int | None = None
+    account: int | None = None
+    uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks: the owner of tasks, None for those of nobody, or one who sees all."""
+
+    owner: str | None
+    sees_all: bool = False
 
 
 class TaskStore:
@@ -22,29 +47,58 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: Row, *, max_unfinished: int) -> None:
-        """Add a task that has not finished.
+    def add(self, row: Row, admission: Admission) -> None:
+        """Add a task that has not finished, if it may be taken on.
 
-        Raises SlotBusy where its slot holds another, CapacityExceeded where its
-        host has `max_unfinished` of its kind already; across all workers.
+        Raises NotAuthenticated where its account was removed, UuidRefused where its
+        uuid was used, SlotBusy where its slot holds another task, CapacityExceeded
+        where as many run as may.
         """
         with self._database.write() as connection:
-            self._lock_admission(connection, row["host"])
+            self._database.lock(connection, f"admission {row['host']}")
+            _use_up(connection, admission)
             holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
             if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
                 raise SlotBusy(task_id)
-            on_host = tasks.c.host == row["host"], tasks.c.kind == row["kind"]
-            count = sa.select(sa.func.count()).where(*on_host, UNFINISHED)
-            if connection.execute(count).scalar_one() >= max_unfinished:
-                raise CapacityExceeded(retry_after_seconds=1)
+            of_kind = tasks.c.kind == row["kind"]
+            _check_room(connection, row, of_kind, admission.max_unfinished)
+            if admission.max_of_command is not None:
+                of_command = tasks.c.command == row["command"]
+                _check_room(connection, row, of_command, admission.max_of_command)
+            owner = _owner(connection, row, admission)
             try:
-                connection.execute(sa.insert(tasks).values(**row))
+                connection.execute(sa.insert(tasks).values({**row, "owner": owner}))
             except sa.exc.IntegrityError as error:  # taken on another host just now
                 raise SlotBusy from error
+
+    def is_used(self, uuid: str) -> bool:
+        """Return whether a signed uuid has started a command."""
+        with self._database.read() as connection:
+            return _is_used(connection, uuid)
 
     def find(self, task_id: str) -> Row | None:
         """Return a task's row."""
         return self._one(sa.select(tasks).where(tasks.c.task_id == task_id))
+
+    def find_seen(self, task_id: str, viewer: Viewer) -> Row | None:
+        """Return a task's row, if it is for the viewer to see."""
+        of_id = tasks.c.task_id == task_id
+        return self._one(sa.select(tasks).where(of_id, _seen_by(viewer)))
+
+    def page(
+        self, viewer: Viewer, filters: Row, *, before: int | None, limit: int
+    ) -> Sequence[Row]:
+        """Return up to `limit` tasks that the viewer may see, newest first.
+
+        `filters` are columns and their values; `before` is a number of a row.
+        """
+        conditions = [tasks.c[name] == value for name, value in filters.items()]
+        if before is not None:
+            conditions.append(tasks.c.number < sa.literal(before, sa.BigInteger))
+        query = sa.select(tasks).where(_seen_by(viewer), *conditions)
+        newest = query.order_by(tasks.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(newest).mappings()]
 
     def find_newest(self, slot: str) -> Row | None:
         """Return the newest task of a slot."""
@@ -135,9 +189,49 @@ class TaskStore:
         with self._database.write() as connection:
             return connection.execute(statement).rowcount == 1
 
-    def _lock_admission(self, connection: sa.Connection, host: str) -> None:
-        """Let one worker at a time count what runs on a host and add to it."""
-        if not self._database.is_sqlite:
-            key = sa.func.hashtext(host)
-            lock = sa.func.pg_advisory_xact_lock(_ADMISSION_LOCK, key)
-            connection.execute(sa.select(lock))
+
+def _check_room(
+    connection: sa.Connection, row: Row, which: sa.ColumnElement[bool], most: int
+) -> None:
+    """Raise CapacityExceeded where as many of `which` run on the host as may."""
+    on_host = tasks.c.host == row["host"], which, UNFINISHED
+    count = sa.select(sa.func.count()).where(*on_host)
+    if connection.execute(count).scalar_one() >= most:
+        raise CapacityExceeded(retry_after_seconds=1)
+
+
+def _seen_by(viewer: Viewer) -> sa.ColumnElement[bool]:
+    """Return which tasks a viewer may see, and with that read and end."""
+    return sa.true() if viewer.sees_all else tasks.c.owner == viewer.owner
+
+
+def _owner(connection: sa.Connection, row: Row, admission: Admission) -> str | None:
+    """Return by which name an account is known now: it may have been renamed."""
+    if admission.account is None:
+        owner: str | None = row["owner"]
+        return owner
+    of_account = accounts.c.number == admission.account
+    name = connection.scalar(sa.select(accounts.c.username).where(of_account))
+    if name is None:
+        raise NotAuthenticated
+    return str(name)
+
+
+def _use_up(connection: sa.Connection, admission: Admission) -> None:
+    if admission.uuid is None:
+        return
+    if _is_used(connection, admission.uuid):
+        raise UuidRefused
+    now = time.time()
+    old = used_uuids.c.used < now - USED_SECONDS
+    connection.execute(sa.delete(used_uuids).where(old))
+    try:
+        used = {"digest": admission.uuid, "used": now}
+        connection.execute(sa.insert(used_uuids).values(**used))
+    except sa.exc.IntegrityError as error:  # on another host just now
+        raise UuidRefused from error
+
+
+def _is_used(connection: sa.Connection, uuid: str) -> bool:
+    used = sa.select(used_uuids.c.digest).where(used_uuids.c.digest == uuid)
+    return connection.execute(used).first() is not None

@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-from app.processes.command import Command
-
+from .order import Order, Origin
 from .record import TaskRecord
 from .report_job import Report
 
@@ -11,20 +10,21 @@ from .report_job import Report
 class TaskBackend(Protocol):
     """Takes tasks, runs them, and ends what still runs when it closes."""
 
-    def submit(
-        self, command: Command, *, cmd: str, caller: str, request_id: str | None
-    ) -> TaskRecord:
-        """Start a command in its caller's slot.
+    def submit(self, order: Order, origin: Origin) -> TaskRecord:
+        """Start a command, in its slot if it has one.
 
-        Raises SlotBusy, CapacityExceeded or StorageUnavailable; then nothing was
-        started.
+        Raises SlotBusy, CapacityExceeded, NotAuthenticated where the account was just
+        removed, UuidRefused where the uuid was used, or StorageUnavailable; then
+        nothing was started.
         """
         ...
 
-    def submit_report(
-        self, report: Report, *, owner: str | None, request_id: str | None
-    ) -> TaskRecord:
+    def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
         """Start making a report; raises as submit, but for SlotBusy."""
+        ...
+
+    def wait(self, task_id: str, *, seconds: float) -> None:
+        """Wait for the end of a task that was submitted here, or for the time."""
         ...
 
     def cancel(self, task_id: str) -> None:

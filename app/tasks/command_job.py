@@ -8,6 +8,7 @@ import structlog
 
 from app.processes.child import Child, Ending
 from app.processes.command import Command
+from app.processes.limits import LIMIT_OF_SIGNAL
 
 from .job import end_of_task, state_of_stop
 from .output import OutputLog
@@ -33,6 +34,7 @@ class CommandJob:
     ) -> None:
         self._task_id = record.task_id
         self._started = started
+        self._limits = command.limits
         self._child = Child(
             _told_its_task(command, record),
             mark=f"{MARK}={record.task_id}",
@@ -50,7 +52,14 @@ class CommandJob:
         self._started()
         ending = self._child.run(output.append)
         log.info("process.ended", task_id=self._task_id, **asdict(ending))
-        return end_of_task(_state(ending), **asdict(ending))
+        return end_of_task(_state(ending), **asdict(ending) | self._limit(ending))
+
+    def _limit(self, ending: Ending) -> dict[str, str]:
+        """Return which of the command's own limits has ended it, if one did."""
+        name = LIMIT_OF_SIGNAL.get(ending.signal or "")
+        if ending.reason != "signal" or getattr(self._limits, name or "", None) is None:
+            return {}
+        return {"reason": "limit", "detail": f"the limit {name} was reached"}
 
     def stop(self, reason: str) -> None:
         """End the command and what it started; see Job."""

@@ -2,15 +2,20 @@
 
 import re
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.errors import Fault, InvalidInput, TaskNotFound
-from app.storage.task_store import TaskStore
+from app.storage.task_store import TaskStore, Viewer
 
 from .backend import TaskBackend
 from .output import Chunk, OutputFolder
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
+
+# Of an output that is shown with its task: the rest is read by offset.
+NEWEST_BYTES = 64 * 1024
 
 # Between looks whether a task that is being cancelled has ended.
 LOOK_SECONDS = 0.02
@@ -53,15 +58,40 @@ class Lookup:
         self._backend = backend
         self._cancel_seconds = cancel_seconds
 
-    def get(self, task_id: str, *, owner: str | None) -> TaskRecord:
-        """Return the task of that owner, None being the tasks of nobody.
-
-        Raises TaskNotFound, also for another's.
-        """
-        row = self._store.find(task_id) if _TASK_ID.fullmatch(task_id) else None
-        if row is None or row["owner"] != owner:
+    def get(self, task_id: str, viewer: Viewer) -> TaskRecord:
+        """Return a task; raise TaskNotFound, also where it is not for the viewer."""
+        is_id = _TASK_ID.fullmatch(task_id)
+        row = self._store.find_seen(task_id, viewer) if is_id else None
+        if row is None:
             raise TaskNotFound
         return TaskRecord.from_row(row)
+
+    def page(
+        self,
+        viewer: Viewer,
+        filters: Mapping[str, Any],
+        *,
+        before: int | None,
+        limit: int,
+    ) -> Sequence[tuple[int, TaskRecord]]:
+        """Return up to `limit` tasks for the viewer to see, newest first.
+
+        Each comes with a number, of which `before` is the last one of the page before.
+        """
+        rows = self._store.page(viewer, filters, before=before, limit=limit)
+        return [(row["number"], TaskRecord.from_row(row)) for row in rows]
+
+    def newest_text(self, task: TaskRecord) -> str:
+        """Return the end of what a task has written, as text."""
+        output = self._outputs.open(task.task_id)
+        if output is None:
+            return ""
+        with output:
+            end = output.end_offset()
+            chunk = output.read_until(max(0, end - NEWEST_BYTES), end)
+        begins_torn = chunk.start > 0
+        torn = continuation_bytes(chunk.data) if begins_torn else 0
+        return chunk.data[torn:].decode(errors="replace")
 
     def output_facts(self, task: TaskRecord) -> dict[str, int]:
         """Return how much a task has written so far, and how much is not kept."""

@@ -13,7 +13,8 @@ class TaskRecord:
 
     Times are seconds since the epoch, UTC. `owner` is the caller, None where nobody
     had to say who they are; `host` and `worker` are where it runs. `slot` names what
-    one task at a time may hold. `polled_offset` and `polled_end` say what polls have
+    one task at a time may hold; `command` is a name of the catalogue, `cmd` the text
+    that was asked for. `polled_offset` and `polled_end` say what polls have
     given. `result` is JSON.
     """
 
@@ -27,6 +28,7 @@ class TaskRecord:
     created: float
     slot: str | None = None
     cmd: str | None = None
+    command: str | None = None
     started: float | None = None
     finished: float | None = None
     reason: str | None = None

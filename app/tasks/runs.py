@@ -7,6 +7,7 @@ from app.storage.task_store import TaskStore
 from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines
+from .order import Origin, Wish
 from .output import OutputFolder
 from .record import TaskRecord
 
@@ -45,23 +46,30 @@ class Runs:
         self._outputs = outputs
         self._line_count = line_count
 
-    def start(self, cmd: str, *, caller: str, request_id: str | None) -> TaskRecord:
-        """Start `cmd` in its caller's slot; see TaskBackend.submit.
+    def start(self, cmd: str, origin: Origin) -> TaskRecord:
+        """Start what `cmd` stands for; see TaskBackend.submit.
 
         Also raises CommandNotAllowed and InvalidInput.
         """
-        command = self._catalogue.command(cmd)
-        return self._backend.submit(
-            command, cmd=cmd, caller=caller, request_id=request_id
-        )
+        order = self._catalogue.order_of_cmd(cmd, user=origin.owner)
+        return self._backend.submit(order, origin)
 
-    def poll(self, caller: str, *, take: bool = True) -> Poll:
-        """Return the newest lines that no poll of this caller's has been given.
+    def grant(self, wish: Wish, origin: Origin) -> TaskRecord:
+        """Start what a wish asks for; raises as :meth:`start`."""
+        order = self._catalogue.order(wish, user=origin.owner)
+        return self._backend.submit(order, origin)
+
+    def is_used(self, uuid: str) -> bool:
+        """Return whether a signed uuid, by its digest, has started a command."""
+        return self._store.is_used(uuid)
+
+    def poll(self, slot: str, *, take: bool = True) -> Poll:
+        """Return the newest lines of a slot's newest run that no poll has been given.
 
         With `take` they count as given from now on, for polls in every worker.
         """
         while True:
-            row = self._store.find_newest(caller)
+            row = self._store.find_newest(slot)
             if row is None:
                 return Poll(None, None)
             task = TaskRecord.from_row(row)

@@ -8,6 +8,7 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from .worker import Worker
 # and the time to kill together.
 INTERVAL_SECONDS = 2.0
 GRACE_SECONDS = 2.0
+# How often what is old elsewhere is forgotten: tokens, the audit.
+HOUSEKEEPING_SECONDS = 60.0
 # Records removed in one transaction: others wait for it a few milliseconds.
 BATCH = 500
 # Younger outputs may belong to a task that is being admitted.
@@ -54,12 +57,15 @@ class Sweeper:
         host: str,
         lock_path: Path,
         retention: Retention,
+        housekeeping: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._store = store
         self._outputs = outputs
         self._host = host
         self._lock_path = lock_path
         self._retention = retention
+        self._housekeeping = housekeeping
+        self._next_housekeeping = 0.0
         self._strays_removed = False  # they come of a crash: once is enough
         self._closing = threading.Event()
         self._thread = threading.Thread(
@@ -81,6 +87,7 @@ class Sweeper:
         """Do one round, whoever's turn it is."""
         self._end_lost()
         self._expire()
+        self._keep_house()
         if not self._strays_removed:
             self._remove_strays()
             self._strays_removed = True
@@ -155,6 +162,13 @@ class Sweeper:
             self._store.remove(task_ids)
             if self._closing.wait(0):
                 return
+
+    def _keep_house(self) -> None:
+        """Have others forget what they need no more, now and then."""
+        if time.monotonic() >= self._next_housekeeping:
+            self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
+            for forget in self._housekeeping:
+                forget()
 
     def _remove_strays(self) -> None:
         """Remove outputs whose task was never admitted: its worker died before."""

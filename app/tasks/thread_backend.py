@@ -12,11 +12,11 @@ from typing import Any
 import structlog
 
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
-from app.processes.command import Command
-from app.storage.task_store import TaskStore
+from app.storage.task_store import Admission, TaskStore
 
 from .command_job import CommandJob
 from .job import Job, end_of_task
+from .order import Order, Origin
 from .output import OutputFolder, OutputLog
 from .record import TaskRecord
 from .report_job import Report, ReportJob
@@ -61,32 +61,35 @@ class ThreadBackend:
     def __repr__(self) -> str:
         return f"<ThreadBackend running={len(self._runs)}>"
 
-    def submit(
-        self, command: Command, *, cmd: str, caller: str, request_id: str | None
-    ) -> TaskRecord:
-        """Start a command in its caller's slot; see TaskBackend."""
-        record = self._new("exec", owner=caller, request_id=request_id)
-        record = replace(record, slot=caller, cmd=cmd)
+    def submit(self, order: Order, origin: Origin) -> TaskRecord:
+        """Start a command, in its slot if it has one; see TaskBackend."""
+        record = self._new("exec", origin)
+        record = replace(record, cmd=order.cmd, command=order.name)
         job = CommandJob(
-            command,
+            order.command,
             record,
             grace_seconds=self._grace_seconds,
             started=partial(self._write_start, record.task_id),
         )
-        return self._admit(record, job)
+        return self._admit(record, job, origin, max_of_command=order.max_running)
 
-    def submit_report(
-        self, report: Report, *, owner: str | None, request_id: str | None
-    ) -> TaskRecord:
+    def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
         """Start making a report; see TaskBackend."""
-        record = self._new(report.kind, owner=owner, request_id=request_id)
+        record = self._new(report.kind, origin)
         record = replace(record, progress_done=0, progress_total=report.total)
         job = ReportJob(
             report,
             started=partial(self._write_start, record.task_id),
             progressed=partial(self._write_progress, record.task_id),
         )
-        return self._admit(record, job)
+        return self._admit(record, job, origin)
+
+    def wait(self, task_id: str, *, seconds: float) -> None:
+        """Wait for the end of a task of this worker; see TaskBackend."""
+        with self._lock:
+            running = self._runs.get(task_id)
+        if running is not None:
+            running[0].join(seconds)
 
     def cancel(self, task_id: str) -> None:
         """Have a task ended, whichever worker runs it; see TaskBackend."""
@@ -109,27 +112,37 @@ class ThreadBackend:
             watcher.join(max(0.0, deadline - time.monotonic()))
         return left
 
-    def _new(
-        self, kind: str, *, owner: str | None, request_id: str | None
-    ) -> TaskRecord:
+    def _new(self, kind: str, origin: Origin) -> TaskRecord:
         return TaskRecord(
             task_id=str(uuid.uuid4()),
             kind=kind,
             state=State.QUEUED,
-            owner=owner,
+            owner=origin.owner,
+            slot=origin.slot,
             host=self._host,
             worker=str(Worker.current()),
-            request_id=request_id,
+            request_id=origin.request_id,
             created=time.time(),
         )
 
-    def _admit(self, record: TaskRecord, job: Job) -> TaskRecord:
+    def _admit(
+        self,
+        record: TaskRecord,
+        job: Job,
+        origin: Origin,
+        *,
+        max_of_command: int | None = None,
+    ) -> TaskRecord:
         """Write a task down if it may run, and run it in a thread of its own."""
+        admission = Admission(
+            max_unfinished=self._max_running[record.kind],
+            max_of_command=max_of_command,
+            account=origin.account,
+            uuid=origin.uuid,
+        )
         output = self._outputs.create(record.task_id)
         try:
-            self._store.add(
-                asdict(record), max_unfinished=self._max_running[record.kind]
-            )
+            self._store.add(asdict(record), admission)
         except BaseException:
             self._discard(record.task_id, output)
             raise

@@ -8,9 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.api.resources.index import Index
-from app.api.validation import Schema
 from app.errors import HostReadingFailed
 from app.host.procfs import Procfs
+from app.schema import Schema
 from tests.api.checks import paths, problem
 from tests.servers import wait_until
 

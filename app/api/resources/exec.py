@@ -1,29 +1,35 @@
 """Start a caller's command, and poll it."""
 
+import re
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
-from flask import Response, g, request, url_for
+from flask import Response, request, url_for
 
+from app.api.audit_log import note
 from app.api.errors import problem
-from app.api.guard import caller_faults, caller_of
+from app.api.guard import caller, caller_faults, origin
 from app.api.rendering import render_head, render_json
 from app.api.resource import BaseResource, Takes, services
-from app.api.schemas.exec import EXEC_BODY
+from app.api.schemas.exec import EXEC_BODY, WAIT_SECONDS, WISH_BODY
+from app.api.task_view import href_of, show
 from app.errors import CapacityExceeded, Fault, SlotBusy
+from app.tasks.order import Wish
+from app.tasks.record import TaskRecord
 from app.tasks.runs import Poll
+
+# What starts; one of them is what a wish is for.
+_PROGRAMS = ("command", "cmd", "argv")
+
+_PREFERRED_WAIT = re.compile(r"(?:^|[,;])\s*wait=([0-9]{1,9})\s*(?:$|[,;])")
 
 
 class SlotResource(BaseResource):
-    """A caller's slot: its methods are given the caller that the uuid stands for."""
-
-    @classmethod
-    def guard(cls, in_path: dict[str, Any]) -> None:
-        """Let in who has a uuid that counts."""
-        in_path["caller"] = caller_of(in_path.pop("uuid"))
+    """A caller's slot: the uuid stands for the caller, whom the guard has found."""
 
     def path_faults(self, in_path: dict[str, Any]) -> list[Fault]:
         """Return what is wrong with the caller's name."""
-        return caller_faults(in_path["caller"])
+        return caller_faults(in_path["uuid"])
 
 
 class Exec(SlotResource):
@@ -31,31 +37,85 @@ class Exec(SlotResource):
 
     takes: ClassVar = {"post": Takes(body=EXEC_BODY)}
 
-    def post(self, caller: str, body: dict[str, str]) -> Response:
+    def post(self, uuid: str, body: dict[str, str]) -> Response:
         """Start the command, unless the caller's last one or the host is busy."""
-        runs = services().runs
         try:
-            task = runs.start(body["cmd"], caller=caller, request_id=g.uuid)
+            task = services().runs.start(body["cmd"], origin())
         except (SlotBusy, CapacityExceeded) as error:
             return problem(error, mode="exec", status="busy")
+        note(target=task.command, task_id=task.task_id)
         answer = {"mode": "exec", "status": "accepted", "task_id": task.task_id}
-        poll = {"rel": "poll", "href": url_for("api.poll", **request.view_args or {})}
-        return render_json(answer | {"links": [poll]}, 202)
+        links = [
+            {"rel": "poll", "href": url_for("api.poll", uuid=uuid)},
+            {"rel": "task", "href": href_of(task)},
+        ]
+        return render_json(answer | {"links": links}, 202)
 
 
 class PollNewest(SlotResource):
     """The newest lines of the caller's newest command."""
 
-    def get(self, caller: str) -> Response:
+    def get(self, uuid: str) -> Response:  # noqa: ARG002
         """Return the lines that no poll has given, and count them as given."""
-        return render_json(_poll(services().runs.poll(caller)))
+        return render_json(_poll(services().runs.poll(_slot())))
 
     post = get
 
-    def head(self, caller: str) -> Response:
+    def head(self, uuid: str) -> Response:  # noqa: ARG002
         """Give nothing, so take nothing."""
-        services().runs.poll(caller, take=False)
+        services().runs.poll(_slot(), take=False)
         return render_head()
+
+
+class Start(BaseResource):
+    """Starts a command in no slot: the caller may have several running."""
+
+    takes: ClassVar = {"post": Takes(body=WISH_BODY)}
+
+    def body_faults(self, body: dict[str, Any]) -> list[Fault]:
+        """Return what is wrong between the members."""
+        given = [name for name in _PROGRAMS if name in body]
+        faults = []
+        if not given:
+            fault = "is required, or cmd or argv where the service allows them"
+            faults.append(Fault("command", fault))
+        faults += [Fault(name, f"is given beside {given[0]}") for name in given[1:]]
+        if "params" in body and "command" not in body:
+            faults.append(Fault("params", "are those of a command"))
+        return faults
+
+    def post(self, body: dict[str, Any]) -> Response:
+        """Start it; answer at once, or when it has ended or the wait is over."""
+        note(target=body.get("command"))
+        wait_seconds, headers = _wait_seconds(body)
+        body.pop("stderr", None)
+        # A place to wait is taken first: what is started is answered for.
+        with services().waiting() if wait_seconds else nullcontext():
+            task = services().runs.grant(Wish(**body), origin())
+            note(task_id=task.task_id)
+            if wait_seconds:
+                services().backend.wait(task.task_id, seconds=wait_seconds)
+                task = _now(task)
+        return render_json(show(task), 201, {"Location": href_of(task), **headers})
+
+
+def _now(task: TaskRecord) -> TaskRecord:
+    return services().lookup.get(task.task_id, services().viewer(caller()))
+
+
+def _slot() -> str:
+    return origin().slot or ""
+
+
+def _wait_seconds(body: dict[str, Any]) -> tuple[float, dict[str, str]]:
+    """Return how long to wait, taken out of the body or of what is preferred."""
+    if "wait_seconds" in body:
+        return float(body.pop("wait_seconds")), {}
+    preferred = _PREFERRED_WAIT.search(request.headers.get("Prefer", ""))
+    if preferred is None:
+        return 0.0, {}
+    seconds = min(int(preferred[1]), WAIT_SECONDS)
+    return float(seconds), {"Preference-Applied": f"wait={seconds}"}
 
 
 def _poll(poll: Poll) -> dict[str, Any]:

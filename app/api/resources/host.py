@@ -3,8 +3,9 @@
 import time
 from typing import ClassVar
 
-from flask import Response, current_app, g, url_for
+from flask import Response, current_app
 
+from app.api.guard import origin
 from app.api.rendering import (
     prefers_text,
     render_head,
@@ -14,6 +15,7 @@ from app.api.rendering import (
 )
 from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.iostat import IOSTAT_QUERY
+from app.api.task_view import href_of
 from app.errors import Fault, InvalidInput
 from app.host.iostat import Sample, iostat_samples, render_header, render_sample
 
@@ -90,9 +92,9 @@ class IostatTask(BaseResource):
         """Start the task."""
         count, wait_seconds = self._checked_times(query)
         task = services().start_iostat(
-            count=count, wait_seconds=wait_seconds, request_id=g.uuid
+            count=count, wait_seconds=wait_seconds, origin=origin()
         )
-        href = url_for("v2.task", task_id=task.task_id)
+        href = href_of(task)
         answer = {"task_id": task.task_id, "links": [{"rel": "task", "href": href}]}
         return render_json(answer, 201, {"Location": href})
 

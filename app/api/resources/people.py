@@ -6,46 +6,31 @@ from flask import Response, url_for
 from werkzeug.exceptions import NotFound
 
 from app.api.errors import problem
-from app.api.guard import require_account
-from app.api.pages import next_page, read_cursor
+from app.api.pages import cut, read_cursor
 from app.api.rendering import render_json, render_nothing
 from app.api.resource import BaseResource, Takes, services
-from app.api.schemas.people import PAGE_QUERY, PERSON, PERSON_CHANGES
+from app.api.schemas.page import PAGE, PAGE_QUERY
+from app.api.schemas.people import PERSON, PERSON_CHANGES
 
 _DESCRIPTION = "The directory of people: those whom a message can go to."
-_PAGE = 100
 
 
-class PeopleResource(BaseResource):
-    """Open in development and testing; in production it takes an account."""
-
-    @classmethod
-    def guard(cls, in_path: dict[str, Any]) -> None:  # noqa: ARG003
-        """Let in who has an account, where one is wanted."""
-        require_account()
-
-
-class People(PeopleResource):
+class People(BaseResource):
     """All people, by pages, and new ones."""
 
     takes: ClassVar = {"get": Takes(query=PAGE_QUERY), "post": Takes(body=PERSON)}
 
     def get(self, query: dict[str, Any]) -> Response:
         """Return a page of people, and what can be done with them."""
-        limit = query.get("limit", _PAGE)
+        limit = query.get("limit", PAGE)
         people = services().people
-        after_uid = read_cursor(query.get("cursor"))
-        # One more than the page holds tells whether there is a next one.
-        found = people.page(after_uid=after_uid, limit=limit + 1)
-        page, headers, links = [_person(row) for row in found[:limit]], {}, _links()
-        if len(found) > limit:
-            href = next_page(page[-1]["uid"])
-            links.append(
-                _link(href, "GET", "the next page") | {"rel": "next", "href": href}
-            )
-            headers["Link"] = f'<{href}>; rel="next"'
+        after = read_cursor(query.get("cursor"))
+        found = people.page(after_uid=-1 if after is None else after, limit=limit + 1)
+        page, pages, headers = cut(found, limit, lambda row: int(row["uid"]))
+        more = [_link(page["href"], "GET", "the next page") | page for page in pages]
         answer = {"description": _DESCRIPTION, "user-count": people.count()}
-        return render_json(answer | {"users": page, "links": links}, 200, headers)
+        users = {"users": [_person(row) for row in page], "links": _links() + more}
+        return render_json(answer | users, 200, headers)
 
     def post(self, body: dict[str, Any]) -> Response:
         """Add a person."""
@@ -55,7 +40,7 @@ class People(PeopleResource):
         return render_json(answer, 201, {"Location": location})
 
 
-class Person(PeopleResource):
+class Person(BaseResource):
     """One person."""
 
     takes: ClassVar = {"put": Takes(body=PERSON_CHANGES)}

@@ -1,33 +1,45 @@
-"""A task by its id: its record, its output, its end on demand."""
+"""Tasks: the record, the output, the end on demand."""
 
-import json
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from flask import Response, url_for
+from flask import Response
 
-from app.api.rendering import (
-    prefers_text,
-    render_json,
-    render_nothing,
-    rfc3339,
-)
+from app.api.guard import caller
+from app.api.pages import cut, read_cursor
+from app.api.rendering import prefers_text, render_json, render_nothing
 from app.api.resource import BaseResource, Takes, services
-from app.api.schemas.task import OUTPUT_LIMIT_BYTES, OUTPUT_QUERY
+from app.api.schemas.page import PAGE
+from app.api.schemas.task import OUTPUT_LIMIT_BYTES, OUTPUT_QUERY, TASKS_QUERY
+from app.api.task_view import outline, show
 from app.tasks.record import TaskRecord
 
 
+class Tasks(BaseResource):
+    """The tasks that the caller may see."""
+
+    takes: ClassVar = {"get": Takes(query=TASKS_QUERY)}
+
+    def get(self, query: dict[str, Any]) -> Response:
+        """Return a page of them, newest first."""
+        limit = query.pop("limit", PAGE)
+        before = read_cursor(query.pop("cursor", None))
+        viewer = services().viewer(caller())
+        found = services().lookup.page(viewer, query, before=before, limit=limit + 1)
+        page, links, headers = cut(found, limit, lambda numbered: numbered[0])
+        tasks = [outline(task) for _, task in page]
+        return render_json({"tasks": tasks, "links": links}, 200, headers)
+
+
 class Task(BaseResource):
-    """A task that was started without saying by whom: its id is the key to it."""
+    """One task: of v2, where the id is the key, or one that the caller may see."""
 
     def get(self, task_id: str) -> Response:
         """Return the task."""
-        return render_json(_task(services().lookup.get(task_id, owner=None)))
+        return render_json(show(_task(task_id)))
 
     def delete(self, task_id: str) -> Response:
         """End the task; it is gone when this answers."""
-        lookup = services().lookup
-        lookup.cancel(lookup.get(task_id, owner=None))
+        services().lookup.cancel(_task(task_id))
         return render_nothing()
 
 
@@ -38,10 +50,9 @@ class TaskOutput(BaseResource):
 
     def get(self, task_id: str, query: dict[str, Any]) -> Response:
         """Return a part of it, as text in JSON or as the very bytes."""
-        lookup = services().lookup
-        task = lookup.get(task_id, owner=None)
+        task = _task(task_id)
         raw = prefers_text()
-        part = lookup.read(
+        part = services().lookup.read(
             task,
             offset=query.get("offset", 0),
             limit=query.get("limit", OUTPUT_LIMIT_BYTES),
@@ -67,56 +78,5 @@ class TaskOutput(BaseResource):
         )
 
 
-def _task(task: TaskRecord) -> dict[str, Any]:
-    """Return a task as it is shown: members that are not known yet are left out."""
-    known = {
-        "cmd": task.cmd,
-        "started": _time(task.started),
-        "finished": _time(task.finished),
-        "progress": _progress(task),
-        "reason": task.reason,
-        "returncode": task.returncode,
-        "signal": task.signal,
-        "leftovers": task.leftovers,
-        "result": _result(task),
-    }
-    return {
-        "task_id": task.task_id,
-        "kind": task.kind,
-        "state": task.state,
-        "owner": task.owner,
-        "host": task.host,
-        "request_id": task.request_id,
-        "created": _time(task.created),
-        **{name: value for name, value in known.items() if value is not None},
-        "output": services().lookup.output_facts(task),
-        "links": _links(task),
-    }
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else rfc3339(datetime.fromtimestamp(seconds, UTC))
-
-
-def _progress(task: TaskRecord) -> dict[str, int | None] | None:
-    if task.progress_total is None:
-        return None
-    return {"done": task.progress_done, "total": task.progress_total}
-
-
-def _result(task: TaskRecord) -> Any:
-    """Return what came of a finished task, or why nothing did."""
-    if task.finished is None:
-        return None
-    if task.result is not None:
-        return json.loads(task.result)
-    return task.detail or f"the task ended as {task.state}: {task.reason}"
-
-
-def _links(task: TaskRecord) -> list[dict[str, str]]:
-    href = url_for("v2.task", task_id=task.task_id)
-    output = url_for("v2.task_output", task_id=task.task_id)
-    links = [{"rel": "self", "href": href}, {"rel": "output", "href": output}]
-    if task.finished is None:
-        links.append({"rel": "cancel", "href": href, "method": "DELETE"})
-    return links
+def _task(task_id: str) -> TaskRecord:
+    return services().lookup.get(task_id, services().viewer(caller()))

@@ -1,5 +1,5 @@
 """What the echo route takes: any JSON."""
 
-from app.api.validation import Schema
+from app.schema import Schema
 
 ECHO_BODY = Schema({})

@@ -1,6 +1,6 @@
 """What the iostat routes take."""
 
-from app.api.validation import Schema
+from app.schema import Schema
 
 IOSTAT_QUERY = Schema(
     {

@@ -1,6 +1,6 @@
 """What the directory of people takes."""
 
-from app.api.validation import Schema
+from app.schema import Schema
 
 _MEMBERS = {
     # No control characters: a name is shown in lists, logs and messages.
@@ -22,15 +22,4 @@ PERSON = Schema(
 #: Some members of a person, which are merged into the others.
 PERSON_CHANGES = Schema(
     {"type": "object", "properties": _MEMBERS, "additionalProperties": False}
-)
-
-PAGE_QUERY = Schema(
-    {
-        "type": "object",
-        "properties": {
-            "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
-            "cursor": {"type": "string"},
-        },
-        "additionalProperties": False,
-    }
 )

@@ -1,0 +1,70 @@
+"""Who may use a route: every route says so, none is open because nobody said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from app.auth.permissions import Scope
+
+
+class Who(StrEnum):
+    """What a route asks of its callers before all else."""
+
+    ANYBODY = "nothing"
+    SIGNER = "a signed uuid, where EXEC_TOKEN_REQUIRED is on"
+    ACCOUNT_IN_PRODUCTION = "a password or a token, in production"
+    ACCOUNT = "a password or a token"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may use a route, by which of its methods.
+
+    `scopes` has the scope that each method takes, None where any credentials do and
+    the resource asks further. `get_changes` says that its GET starts or takes
+    something, `audited` that what changes by it is kept in the audit, `once` that a
+    signed uuid is used up.
+    """
+
+    who: Who
+    scopes: Mapping[str, Scope | None] = field(default_factory=dict)
+    get_changes: bool = False
+    audited: bool = True
+    once: bool = False
+
+    def changes(self, method: str) -> bool:
+        """Return whether something is another after a request with that method."""
+        return method not in ("GET", "HEAD", "OPTIONS") or (
+            self.get_changes and method == "GET"
+        )
+
+
+OPEN = Access(Who.ANYBODY)
+ECHO = Access(Who.ANYBODY, audited=False)
+OPEN_TASKS = Access(Who.ANYBODY, get_changes=True)
+
+SIGNED_START = Access(Who.SIGNER, once=True)
+SIGNED_POLL = Access(Who.SIGNER, get_changes=True, audited=False)
+
+PEOPLE = Access(
+    Who.ACCOUNT_IN_PRODUCTION,
+    {"GET": Scope.READ, "POST": Scope.SMS, "PUT": Scope.SMS, "DELETE": Scope.SMS},
+)
+
+READ = Access(Who.ACCOUNT, {"GET": Scope.READ})
+TASK = Access(Who.ACCOUNT, {"GET": Scope.READ, "DELETE": Scope.EXEC})
+START = Access(Who.ACCOUNT, {"POST": Scope.EXEC})
+REPORT = Access(Who.ACCOUNT, {"GET": Scope.EXEC, "POST": Scope.EXEC}, get_changes=True)
+USERS = Access(
+    Who.ACCOUNT,
+    {
+        "GET": Scope.READ,
+        "POST": Scope.ADMIN,
+        "PUT": Scope.ADMIN,
+        "PATCH": Scope.ADMIN,
+        "DELETE": Scope.ADMIN,
+    },
+)
+# The resource asks who it is about, and for the password.
+CREDENTIALS = Access(Who.ACCOUNT, {"GET": Scope.READ, "POST": None, "DELETE": None})
+ADMIN = Access(Who.ACCOUNT, {"GET": Scope.ADMIN})

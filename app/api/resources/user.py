@@ -1,0 +1,175 @@
+"""Users: who they are, and the credentials that they have."""
+
+from typing import Any, ClassVar
+
+from flask import Response, url_for
+
+from app.api.audit_log import note
+from app.api.guard import user
+from app.api.pages import cut, read_cursor
+from app.api.rendering import render_json, render_nothing
+from app.api.resource import BaseResource, Takes, services
+from app.api.schemas.page import PAGE, PAGE_QUERY
+from app.api.schemas.user import (
+    TOKEN,
+    USER,
+    USER_AT_PATH,
+    USER_CHANGES,
+    USERS_QUERY,
+)
+from app.api.task_view import moment
+from app.auth.tokens import Token
+from app.errors import Fault
+
+
+class UserResource(BaseResource):
+    """Bodies that are of a user."""
+
+    def body_faults(self, body: dict[str, Any]) -> list[Fault]:
+        """Return what is wrong with the password."""
+        note(detail=", ".join(sorted(body.keys() & USER.document["properties"].keys())))
+        return services().accounts.faults(body)
+
+
+class Users(UserResource):
+    """All users, by pages, and new ones."""
+
+    takes: ClassVar = {"get": Takes(query=USERS_QUERY), "post": Takes(body=USER)}
+
+    def get(self, query: dict[str, Any]) -> Response:
+        """Return a page of names, or of users with `detail`."""
+        limit = query.get("limit", PAGE)
+        after = read_cursor(query.get("cursor")) or 0
+        found = services().accounts.page(after=after, limit=limit + 1)
+        page, links, headers = cut(found, limit, lambda row: int(row["number"]))
+        shown = _user if query.get("detail") else _name
+        users = [shown(row) for row in page]
+        return render_json({"users": users, "links": links}, 200, headers)
+
+    def post(self, body: dict[str, Any]) -> Response:
+        """Add a user."""
+        note(target=body["username"])
+        return _created(services().accounts.add(body))
+
+
+class User(UserResource):
+    """One user."""
+
+    takes: ClassVar = {
+        "put": Takes(body=USER_AT_PATH),
+        "patch": Takes(body=USER_CHANGES),
+    }
+
+    def get(self, username: str) -> Response:
+        """Return the user."""
+        return render_json(_user(services().accounts.get(username)))
+
+    def put(self, username: str, body: dict[str, Any]) -> Response:
+        """Make the user what the body says, whether there was one or not."""
+        row, is_new = services().accounts.replace(username, body)
+        return _created(row) if is_new else render_json(_user(row))
+
+    def patch(self, username: str, body: dict[str, Any]) -> Response:
+        """Change the members given."""
+        return render_json(_user(services().accounts.change(username, body)))
+
+    def delete(self, username: str) -> Response:
+        """Remove the user, who is out at once."""
+        services().accounts.remove(username)
+        return render_nothing()
+
+
+class CredentialResource(BaseResource):
+    """The credentials of a user, for whom it is and for admins."""
+
+    def permit(self, in_path: dict[str, Any]) -> None:
+        """Let in the user, and admins."""
+        user().require_self_or_admin(in_path["username"])
+
+
+class UserTokens(CredentialResource):
+    """A user's bearer tokens."""
+
+    takes: ClassVar = {
+        "get": Takes(query=PAGE_QUERY),
+        "post": Takes(body=TOKEN, body_optional=True),
+    }
+
+    def get(self, username: str, query: dict[str, Any]) -> Response:
+        """Return a page of them, without what they are."""
+        account = services().accounts.get(username)
+        limit = query.get("limit", PAGE)
+        after = read_cursor(query.get("cursor")) or 0
+        found = services().tokens.page(account, after=after, limit=limit + 1)
+        page, links, headers = cut(found, limit, lambda token: token.number)
+        tokens = [_token(token, username) for token in page]
+        return render_json({"tokens": tokens, "links": links}, 200, headers)
+
+    def post(self, username: str, body: dict[str, Any]) -> Response:
+        """Make one; this answer alone shows it."""
+        user().require_password()
+        text, token = services().tokens.issue(
+            services().accounts.get(username),
+            scopes=body.get("scopes"),
+            expires_seconds=body.get("expires_seconds"),
+            description=body.get("description", ""),
+        )
+        note(detail=" ".join([token.token_id, *token.scopes]))
+        shown = _token(token, username)
+        location = {"Location": shown["links"][0]["href"], "Cache-Control": "no-store"}
+        return render_json({"token": text} | shown, 201, location)
+
+
+class UserToken(CredentialResource):
+    """One of them."""
+
+    def delete(self, username: str, token_id: str) -> Response:
+        """Make it worth nothing, at once."""
+        user().require_password()
+        services().tokens.revoke(services().accounts.get(username), token_id)
+        return render_nothing()
+
+
+class SigningKey(CredentialResource):
+    """The key by which a user signs the uuids of /api/exec and /api/poll."""
+
+    def post(self, username: str) -> Response:
+        """Make a new one, which ends the one before; this answer alone shows it."""
+        user().require_password()
+        key = services().signed_callers.issue_key(username)
+        return render_json({"signing_key": key}, 201, {"Cache-Control": "no-store"})
+
+
+def _created(row: Any) -> Response:
+    location = url_for("v3.user", username=row["username"])
+    return render_json(_user(row), 201, {"Location": location})
+
+
+def _name(row: Any) -> str:
+    return str(row["username"])
+
+
+def _user(row: Any) -> dict[str, Any]:
+    href = url_for("v3.user", username=row["username"])
+    return {
+        "username": row["username"],
+        "fullname": row["fullname"],
+        "admin": row["admin"],
+        "links": [
+            {"rel": "self", "href": href},
+            {"rel": "tokens", "href": f"{href}/tokens"},
+            {"rel": "signing-key", "href": f"{href}/signing-key", "method": "POST"},
+        ],
+    }
+
+
+def _token(token: Token, username: str) -> dict[str, Any]:
+    href = url_for("v3.token", username=username, token_id=token.token_id)
+    return {
+        "id": token.token_id,
+        "scopes": list(token.scopes),
+        "description": token.description,
+        "created": moment(token.created),
+        "expires": moment(token.expires),
+        "links": [{"rel": "revoke", "href": href, "method": "DELETE"}],
+    }

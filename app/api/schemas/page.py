@@ -1,0 +1,30 @@
+"""What every list takes."""
+
+from typing import Any
+
+from app.schema import Schema
+
+PAGE = 100
+
+
+def page_query(**properties: Any) -> Schema:
+    """Return the schema of a list's query, with members of its own."""
+    return Schema(
+        {
+            "type": "object",
+            "properties": {
+                "limit": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 1000,
+                    "default": PAGE,
+                },
+                "cursor": {"type": "string"},
+                **properties,
+            },
+            "additionalProperties": False,
+        }
+    )
+
+
+PAGE_QUERY = page_query()

@@ -1,0 +1,81 @@
+"""A task as it is shown."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import request, url_for
+
+from app.api.rendering import rfc3339
+from app.api.resource import services
+from app.tasks.record import TaskRecord
+
+
+def show(task: TaskRecord) -> dict[str, Any]:
+    """Return a task with what came of it: what is not known yet is left out."""
+    result = _result(task)
+    return outline(task) | ({} if result is None else {"result": result})
+
+
+def outline(task: TaskRecord) -> dict[str, Any]:
+    """Return a task as lists have it, without what came of it."""
+    known = {
+        "command": task.command,
+        "cmd": task.cmd,
+        "started": moment(task.started),
+        "finished": moment(task.finished),
+        "progress": _progress(task),
+        "reason": task.reason,
+        "returncode": task.returncode,
+        "signal": task.signal,
+        "leftovers": task.leftovers,
+    }
+    return {
+        "task_id": task.task_id,
+        "kind": task.kind,
+        "state": task.state,
+        "owner": task.owner,
+        "host": task.host,
+        "request_id": task.request_id,
+        "created": moment(task.created),
+        **{name: value for name, value in known.items() if value is not None},
+        "output": services().lookup.output_facts(task),
+        "links": _links(task),
+    }
+
+
+def href_of(task: TaskRecord) -> str:
+    """Return the path of a task, in the version of the route that is asked."""
+    version = (request.endpoint or "").partition(".")[0]
+    return url_for("v2.task" if version == "v2" else "v3.task", task_id=task.task_id)
+
+
+def moment(seconds: float | None) -> str | None:
+    """Return a time as it is shown."""
+    return None if seconds is None else rfc3339(datetime.fromtimestamp(seconds, UTC))
+
+
+def _progress(task: TaskRecord) -> dict[str, int | None] | None:
+    if task.progress_total is None:
+        return None
+    return {"done": task.progress_done, "total": task.progress_total}
+
+
+def _result(task: TaskRecord) -> Any:
+    """Return what came of a finished task, or why nothing did."""
+    if task.finished is None:
+        return None
+    if task.result is not None:
+        return json.loads(task.result)
+    if task.kind == "exec" and task.started is not None and task.state != "LOST":
+        text = services().lookup.newest_text(task)
+        return {"returncode": task.returncode, "output": text}
+    return task.detail or f"the task ended as {task.state}: {task.reason}"
+
+
+def _links(task: TaskRecord) -> list[dict[str, str]]:
+    href = href_of(task)
+    links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
+    if task.finished is None:
+        links.append({"rel": "cancel", "href": href, "method": "DELETE"})
+    return links

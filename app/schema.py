@@ -1,0 +1,104 @@
+"""A JSON Schema that names every fault of a value; no HTTP, no file."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+
+from app.errors import Fault
+
+_MESSAGE_CHARACTERS = 200
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+def _whole_pattern(
+    _validator: Any, pattern: str, instance: Any, _schema: Any
+) -> Iterator[ValidationError]:
+    """Match the whole value: Python's `$` would let a trailing newline through."""
+    if isinstance(instance, str) and not re.fullmatch(pattern, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _is_string(_checker: Any, instance: Any) -> bool:
+    """Take what UTF-8 can hold: a lone surrogate is JSON, but no character."""
+    if not isinstance(instance, str):
+        return False
+    try:
+        instance.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_Validator = extend(
+    Draft202012Validator,
+    {"pattern": _whole_pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("string", _is_string),
+)
+
+
+# Checks schemas themselves; by the format it sees patterns that are none.
+_META_VALIDATOR = Draft202012Validator(
+    Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER
+)
+
+
+class Schema:
+    """A JSON Schema (2020-12) that names all faults of a value, each with its path."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self._validator = _Validator(document)
+
+    def faults(self, value: Any) -> list[Fault]:
+        """Return what is wrong with `value`, each fault once."""
+        errors = self._validator.iter_errors(value)
+        return list(dict.fromkeys(fault for e in errors for fault in _faults_of(e)))
+
+    @staticmethod
+    def faults_of_document(document: Any) -> list[Fault]:
+        """Return what keeps `document` from being a schema."""
+        errors = _META_VALIDATOR.iter_errors(document)
+        return list(dict.fromkeys(fault for e in errors for fault in _faults_of(e)))
+
+    def query_faults(self, query: dict[str, Any]) -> list[Fault]:
+        """Return what is wrong with `query`, after making its numbers numbers."""
+        properties = self.document.get("properties", {})
+        for name, text in query.items():
+            is_integer = properties.get(name, {}).get("type") == "integer"
+            if is_integer and _INTEGER.fullmatch(text):
+                query[name] = int(text)
+        return self.faults(query)
+
+
+NO_MEMBERS = Schema({"type": "object", "additionalProperties": False})
+
+
+def _faults_of(error: ValidationError) -> Iterator[Fault]:
+    """Give a fault for every member concerned, where jsonschema names the object."""
+    path = [str(step) for step in error.absolute_path]
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        for name in error.instance:
+            if name not in known:
+                yield Fault(".".join([*path, name]), "is not known here")
+    elif error.validator == "required":
+        for name in error.validator_value:
+            if name not in error.instance:
+                yield Fault(".".join([*path, name]), "is required")
+    else:
+        yield Fault(".".join(path), _message(error))
+
+
+def _message(error: ValidationError) -> str:
+    """Return what is wrong, with the value unless that is secret, or may hold one."""
+    if isinstance(error.instance, dict | list) or error.schema.get("writeOnly"):
+        return f"does not meet {error.validator}: {error.validator_value}"
+    # The value may be as long as the body.
+    message = str(error.message)
+    if len(message) > _MESSAGE_CHARACTERS:
+        message = message[:_MESSAGE_CHARACTERS] + "…"
+    return message

@@ -1,0 +1,49 @@
+"""The audit: rows are added and read, never changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from .engine import Database
+from .tables import audit
+
+Row = Mapping[str, Any]
+
+
+class AuditStore:
+    """Who did what, in the order of its end."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, row: Row) -> None:
+        """Add a row."""
+        with self._database.write() as connection:
+            connection.execute(sa.insert(audit).values(**row))
+
+    def add_nobodys(self, row: Row, *, since: float, limit: int) -> bool:
+        """Add a row of nobody's, unless there are `limit` such rows since then."""
+        nobodys = audit.c.actor.is_(None), audit.c.at >= since
+        count = sa.select(sa.func.count()).select_from(audit).where(*nobodys)
+        with self._database.write() as connection:
+            self._database.lock(connection, "audit of nobody")
+            if connection.execute(count).scalar_one() >= limit:
+                return False
+            connection.execute(sa.insert(audit).values(**row))
+            return True
+
+    def page(self, filters: Row, *, before: int | None, limit: int) -> Sequence[Row]:
+        """Return up to `limit` rows with a number below `before`, newest first."""
+        conditions = [audit.c[name] == value for name, value in filters.items()]
+        if before is not None:
+            conditions.append(audit.c.number < sa.literal(before, sa.BigInteger))
+        query = sa.select(audit).where(*conditions)
+        newest = query.order_by(audit.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(newest).mappings()]
+
+    def remove_before(self, moment: float) -> None:
+        """Forget what is older than is kept."""
+        with self._database.write() as connection:
+            connection.execute(sa.delete(audit).where(audit.c.at < moment))

@@ -1,0 +1,55 @@
+"""What a caller asks to be run, and what that was found to be."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.processes.command import Command
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller asks for: a `command` of the catalogue, or a shell's, or a program.
+
+    One of `command`, `cmd` and `argv` is given, the members of `params` belong to the
+    first. The others are None where the caller leaves them to us.
+    """
+
+    command: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    cmd: str | None = None
+    argv: Sequence[str] | None = None
+    timeout_seconds: float | None = None
+    stdin: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A command that may be run.
+
+    `name` is its name in the catalogue, of which `max_running` may run at a time;
+    `cmd` is the text that was asked for, where it was a text.
+    """
+
+    command: Command
+    cmd: str | None = None
+    name: str | None = None
+    max_running: int | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """By whom a task is started.
+
+    `owner` is their name, `account` the number of their account where they have
+    proved that it is theirs. `slot` holds one task at a time. `uuid` is the digest
+    of a signed uuid, which starts one task.
+    """
+
+    owner: str | None
+    request_id: str | None
+    account: int | None = None
+    slot: str | None = None
+    uuid: str | None = None

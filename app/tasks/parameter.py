@@ -1,0 +1,69 @@
+"""One parameter of a command: what it takes, and how a value is written."""
+
+import json
+import re
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from app.errors import Fault
+from app.processes.command import argument_fault
+from app.schema import Schema
+
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+class Parameter:
+    """A parameter by its JSON Schema, which a single value has to meet."""
+
+    def __init__(self, name: str, document: Mapping[str, Any]) -> None:
+        self.name = name
+        self.document = document
+        self.is_required = "default" not in document
+        self.default = document.get("default")
+        self._schema = Schema(document)
+        # A pattern or a list says what may begin with a hyphen.
+        self._takes_hyphen = "pattern" in document or "enum" in document
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment that has the value too."""
+        return f"BELLHOP_PARAM_{self.name.upper()}"
+
+    def faults(self, value: Any) -> list[Fault]:
+        """Return what is wrong with a value; the paths begin with its name."""
+        if found := self._schema.faults(value):
+            paths = [".".join(filter(None, (self.name, f.path))) for f in found]
+            named = zip(paths, found, strict=True)
+            return [Fault(path, fault.message) for path, fault in named]
+        fault = self._argument_fault(value)
+        return [Fault(self.name, fault)] if fault else []
+
+    def from_text(self, text: str) -> Any:
+        """Return the value that a word of a command line stands for."""
+        types = self.document.get("type", "string")
+        for name in [types] if isinstance(types, str) else types:
+            if name == "integer" and _INTEGER.fullmatch(text):
+                return int(text)
+            if name == "number" and _NUMBER.fullmatch(text) and isfinite(float(text)):
+                return json.loads(text)
+            if name == "boolean" and text in ("true", "false"):
+                return text == "true"
+        return text
+
+    def _argument_fault(self, value: Any) -> str | None:
+        if not isinstance(value, str | int | float):
+            return "is not a single value"
+        if isinstance(value, str) and value.startswith("-") and not self._takes_hyphen:
+            return "begins with a hyphen, which a program may take for an option"
+        return argument_fault(written(value), name=self.variable)
+
+
+def written(value: str | float | bool) -> str:
+    """Return a value as the program gets it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # JSON has one kind of number: 3.0 is the integer 3
+    return json.dumps(value)
