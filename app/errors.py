@@ -39,10 +39,10 @@ class Fault:
 
 
 class BellhopError(Exception):
-    """Something went wrong; the docstring's first line is the message."""
+    """Something went wrong; the docstring of the class is the message."""
 
     def __str__(self) -> str:
-        return super().__str__() or (self.__doc__ or "").partition("\n")[0]
+        return super().__str__() or self.__doc__ or ""
 
 
 class InvalidInput(BellhopError):
@@ -54,14 +54,11 @@ class InvalidInput(BellhopError):
 
 
 class NotAuthenticated(BellhopError):
-    """This takes the password of a user, or a token that is still good.
-
-    `username` is the user whose password was guessed at, if there is one.
-    """
+    """This takes the password of a user, or a token that is still good."""
 
     def __init__(self, username: str | None = None) -> None:
         super().__init__()
-        self.username = username
+        self.username = username  # whose password was guessed at, if there is one
 
 
 class UuidRefused(NotAuthenticated):
@@ -69,15 +66,12 @@ class UuidRefused(NotAuthenticated):
 
 
 class TooManyAttempts(BellhopError):
-    """Too many wrong passwords were given for this user; try again later.
-
-    `username` is that of the user, if there is one.
-    """
+    """Too many wrong passwords were given for this user; try again later."""
 
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__()
         self.retry_after_seconds = retry_after_seconds
-        self.username: str | None = None
+        self.username: str | None = None  # as above
 
 
 class NotPermitted(BellhopError):

@@ -172,6 +172,7 @@ class BaseConfig(Settings):
         self.EXEC_ENVIRONMENT = child_environment()
         self.RUN_KEY = _RUN_KEY
         self.INSTANCE_PATH = str(Path(self.INSTANCE_PATH).absolute())
+        self.EXEC_COMMANDS = str(Path(self.EXEC_COMMANDS).absolute())
         if not self.DATABASE_URL:
             self.DATABASE_URL = f"sqlite:///{quote(self.INSTANCE_PATH)}/bellhop.db"
 

@@ -23,6 +23,12 @@ PASSWORD_MAX_LENGTH = 1024
 log = structlog.get_logger(__name__)
 
 
+def is_username(text: str) -> bool:
+    """Return whether a user can have that name; no other is looked for anywhere."""
+    is_short = len(text) <= USERNAME_MAX_LENGTH
+    return is_short and re.fullmatch(USERNAME, text) is not None
+
+
 class Accounts:
     """Accounts by the names of their users.
 
@@ -46,7 +52,7 @@ class Accounts:
 
     def get(self, username: str) -> Row:
         """Return an account; raise AccountNotFound."""
-        row = self._store.find(username) if re.fullmatch(USERNAME, username) else None
+        row = self._store.find(username) if is_username(username) else None
         if row is None:
             raise AccountNotFound
         return row
@@ -78,7 +84,10 @@ class Accounts:
         if whole["username"] != username:
             fault = f"is not {username!r}, and there is no such user to be renamed"
             raise InvalidInput([Fault("username", fault)])
-        return self.add(whole), True
+        try:
+            return self.add(whole), True
+        except AccountExists:  # another was quicker
+            return self.change(username, whole), False
 
     def change(self, username: str, changes: Mapping[str, Any]) -> Row:
         """Change what is given of a user; return the account after that.
@@ -123,7 +132,10 @@ class Accounts:
         self._first_admin_made = True
 
     def _check(self, user: Mapping[str, Any]) -> None:
-        if faults := self.faults(user):
+        faults = self.faults(user)
+        if "username" in user and not is_username(user["username"]):
+            faults.append(Fault("username", "is no name that a user can have"))
+        if faults:
             raise InvalidInput(faults)
 
     def _columns(self, user: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import re
 import threading
 import time
 
@@ -10,7 +9,7 @@ from app.errors import NotAuthenticated, TooManyAttempts
 from app.storage.account_store import AccountStore, Row
 from app.storage.login_store import Bounds, LoginStore
 
-from .accounts import USERNAME
+from .accounts import is_username
 from .passwords import Passwords
 from .permissions import Identity, scopes_of
 
@@ -57,8 +56,7 @@ class PasswordLogin:
         Raises NotAuthenticated, TooManyAttempts for that name from that address, or
         PasswordChecksExceeded.
         """
-        is_name = re.fullmatch(USERNAME, username)
-        account = self._accounts.find(username) if is_name else None
+        account = self._accounts.find(username) if is_username(username) else None
         digest = self._digest(username, password, account)
         if not self._remembers(digest):
             with self._stripes[digest[0] % _STRIPES]:
@@ -90,9 +88,9 @@ class PasswordLogin:
         if not right:
             raise NotAuthenticated(username if account else None)
         if attempt is not None:
-            now = time.time()
             self._logins.forget_attempt(attempt)
-            self._logins.remember(digest.hex(), now=now, expires=now + KNOWN_SECONDS)
+        now = time.time()
+        self._logins.remember(digest.hex(), now=now, expires=now + KNOWN_SECONDS)
         self._remember(digest)
 
     def _begin_attempt(self, username: str, account: Row | None, address: str) -> int:

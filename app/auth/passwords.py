@@ -31,7 +31,7 @@ class Passwords:
     def hash(self, password: str) -> str:
         """Return the hash that is kept of a password."""
         with self._turn:
-            return self._hasher.hash(password)
+            return self._hasher.hash(_bytes(password))
 
     def verify(self, kept_hash: str | None, password: str) -> bool:
         """Return whether the password is the one of the hash; None has none.
@@ -51,7 +51,11 @@ class Passwords:
         if self._nobodys is None:
             self._nobodys = self._hasher.hash("")
         try:
-            self._hasher.verify(kept_hash or self._nobodys, password)
+            self._hasher.verify(kept_hash or self._nobodys, _bytes(password))
         except (VerificationError, InvalidHashError):
             return False
-        return kept_hash is not None
+        return bool(kept_hash)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -11,10 +11,10 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from app.errors import UuidRefused
+from app.errors import AccountNotFound, UuidRefused
 from app.storage.account_store import AccountStore, Row
 
-from .accounts import USERNAME
+from .accounts import USERNAME, is_username
 from .permissions import Identity, scopes_of
 
 # How far ahead of ours a caller's clock may be.
@@ -48,7 +48,12 @@ class SignedCallers:
         self._max_age_seconds = max_age_seconds
 
     def issue_key(self, username: str) -> str:
-        """Return a new signing key; the one before is worth nothing from now on."""
+        """Return a new signing key; the one before is worth nothing from now on.
+
+        Raises AccountNotFound.
+        """
+        if not is_username(username):
+            raise AccountNotFound
         nonce = secrets.token_hex(16)
         return self._key(self._accounts.update(username, {"signing_nonce": nonce}))
 

@@ -1,6 +1,7 @@
 """Bearer tokens: shown once, kept as a digest, good for their scopes and their time."""
 
 import hashlib
+import re
 import secrets
 import time
 import uuid
@@ -16,6 +17,9 @@ from .permissions import ORDINARY, Identity, Scope, scopes_of
 PREFIX = "bellhop_"
 # 256 bits cannot be guessed, so that a fast digest is enough.
 SECRET_BYTES = 32
+
+# Anything else has never been given out; a database may refuse to look for it.
+_TOKEN_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class Tokens:
 
     def revoke(self, account: Row, token_id: str) -> None:
         """Make a token worth nothing; raise TokenNotFound."""
-        if not self._accounts.remove_token(account["number"], token_id):
+        is_id = _TOKEN_ID.fullmatch(token_id)
+        if not (is_id and self._accounts.remove_token(account["number"], token_id)):
             raise TokenNotFound
 
     def remove_expired(self) -> None:

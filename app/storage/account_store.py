@@ -60,12 +60,13 @@ class AccountStore:
             if row["admin"] and not changes.get("admin", True):
                 _keep_an_admin(connection)
             name = changes.get("username", username)
-            if name != username:
-                if _find(connection, name):
-                    raise AccountExists
-                _hand_over_tasks(connection, username, name)
+            if name != username and _find(connection, name):
+                raise AccountExists
             of_number = accounts.c.number == row["number"]
             connection.execute(sa.update(accounts).where(of_number).values(**changes))
+            if name != username:
+                # Last: the statement before has waited for tasks that begin just now.
+                _hand_over_tasks(connection, username, name)
             return dict(row) | dict(changes)
 
     def remove(self, username: str) -> None:

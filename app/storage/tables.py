@@ -24,7 +24,6 @@ tasks = sa.Table(
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("worker", sa.Text, nullable=False),
     sa.Column("cmd", sa.Text),
-    sa.Column("command", sa.Text),
     sa.Column("request_id", sa.Text),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("started", sa.Double),
@@ -44,6 +43,7 @@ tasks = sa.Table(
     sa.Column("progress_total", sa.Integer),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("result", sa.Text),
+    sa.Column("command", sa.Text),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)

@@ -56,6 +56,7 @@ class TaskStore:
         """
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {row['host']}")
+            owner = _owner(connection, row, admission)
             _use_up(connection, admission)
             holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
             if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
@@ -65,7 +66,6 @@ class TaskStore:
             if admission.max_of_command is not None:
                 of_command = tasks.c.command == row["command"]
                 _check_room(connection, row, of_command, admission.max_of_command)
-            owner = _owner(connection, row, admission)
             try:
                 connection.execute(sa.insert(tasks).values({**row, "owner": owner}))
             except sa.exc.IntegrityError as error:  # taken on another host just now
@@ -206,12 +206,17 @@ def _seen_by(viewer: Viewer) -> sa.ColumnElement[bool]:
 
 
 def _owner(connection: sa.Connection, row: Row, admission: Admission) -> str | None:
-    """Return by which name an account is known now: it may have been renamed."""
+    """Return by which name an account is known now: it may have been renamed.
+
+    It keeps that name until the task is there, or the task would stay behind when
+    those of that name go along.
+    """
     if admission.account is None:
         owner: str | None = row["owner"]
         return owner
     of_account = accounts.c.number == admission.account
-    name = connection.scalar(sa.select(accounts.c.username).where(of_account))
+    query = sa.select(accounts.c.username).where(of_account).with_for_update(read=True)
+    name = connection.scalar(query)
     if name is None:
         raise NotAuthenticated
     return str(name)

@@ -16,7 +16,9 @@ from tests.servers import PROJECT
 
 STREET = ("application.py", "run.py", "server.py", "gunicorn.conf.py")
 DOORS = ("app", "app.api", "app.web", "app.cli", "app.worker")
-HALL, GROUND = "app.services", "app.errors"
+HALL = "app.services"
+#: What every room stands on, and what that may import beside what Python brings.
+GROUND = {"app.errors": (), "app.schema": ("jsonschema", "app.errors")}
 
 #: Which other rooms a room may know; what is not named here may know none.
 ROOMS_KNOWN = {
@@ -99,8 +101,8 @@ def wrongs(path: str, given: Import) -> Iterator[str]:
     if places and not path.startswith(places):
         yield f"{top} is known in {', '.join(places)} only"
     below = here.startswith("app") and here not in DOORS
-    if below and top in HTTP and (path, given.name) not in HTTP_ALLOWED:
-        yield f"{here} is below the line: nobody there has heard of {top}"
+    if below:
+        yield from wrongs_below(path, given)
     if path not in STREET and top in NOT_OURS_TO_IMPORT:
         yield f"nothing imports {top}"
     if there.startswith("app"):
@@ -112,10 +114,17 @@ def wrongs(path: str, given: Import) -> Iterator[str]:
             yield f"what begins with _ belongs to {there} alone"
         if given.level > 1 and here != there:
             yield "imports across rooms are absolute"
-    if below and top == "config":
-        yield "what is below the line is handed its settings"
-    if here == GROUND and top not in sys.stdlib_module_names:
+    if here in GROUND and not {top, there} & {*sys.stdlib_module_names, *GROUND[here]}:
         yield "the ground imports nothing but what Python brings"
+
+
+def wrongs_below(path: str, given: Import) -> Iterator[str]:
+    """Return what is wrong with an import below the line."""
+    top = given.name.split(".")[0]
+    if top in HTTP and (path, given.name) not in HTTP_ALLOWED:
+        yield f"{part_of_file(path)} is below the line: nobody there has heard of {top}"
+    if top == "config":
+        yield "what is below the line is handed its settings"
 
 
 def may_know(here: str, there: str) -> bool:
@@ -127,9 +136,10 @@ def may_know(here: str, there: str) -> bool:
         return there not in DOORS
     if here == "migrations":
         return there == "app.storage"
-    if here in ("config", GROUND):
-        return False
-    return there == GROUND or there in ROOMS_KNOWN.get(here, ())
+    if here in GROUND:
+        return there in GROUND[here]
+    known = (*GROUND, *ROOMS_KNOWN.get(here, ()))
+    return here != "config" and there in known
 
 
 def part_of_file(path: str) -> str:
@@ -146,7 +156,7 @@ def part_of_name(name: str) -> str:
         return words[0]
     known = Path(PROJECT, *words[:2])
     is_module = known.is_dir() or known.with_suffix(".py").is_file()
-    in_plan = ".".join(words[:2]) in (*DOORS, *ROOMS_KNOWN, HALL, GROUND)
+    in_plan = ".".join(words[:2]) in (*DOORS, *ROOMS_KNOWN, HALL, *GROUND)
     return ".".join(words[:2]) if is_module or in_plan else "app"
 
 
@@ -203,6 +213,10 @@ def test_all_of_the_house_is_looked_at() -> None:
         ("app/auth/tokens.py", "from app.sms.gateway import SmsGateway"),
         ("app/errors.py", "from app.tasks.states import State"),
         ("app/errors.py", "from werkzeug.exceptions import NotFound"),
+        ("app/errors.py", "import jsonschema"),
+        ("app/errors.py", "from app.schema import Schema"),
+        ("app/schema.py", "from app.tasks.states import State"),
+        ("app/schema.py", "from flask import request"),
         ("app/errors.py", "from config.settings import SettingsError"),
         ("app/api/errors.py", "import sqlalchemy"),
         ("app/api/errors.py", "from app.storage.engine import Database"),
@@ -246,6 +260,9 @@ def test_a_line_that_the_plan_forbids_is_shown(path: str, line: str) -> None:
         ("app/storage/engine.py", "from alembic import command"),
         ("app/processes/child.py", "import os\nos.environment = 1"),
         ("app/errors.py", "from dataclasses import dataclass"),
+        ("app/schema.py", "from jsonschema import Draft202012Validator"),
+        ("app/schema.py", "from app.errors import Fault"),
+        ("app/tasks/entry.py", "from app.schema import Schema"),
         ("config/config.py", "import os\nos.environ['PORT']"),
         ("migrations/env.py", "from app.storage.tables import metadata"),
     ],

@@ -30,7 +30,11 @@ SETTINGS: dict[str, Setting[Any]] = {
 UNITS = {"": "", "B": ", in bytes", "s": ", in seconds"}
 
 #: What the code works out, and what the docs say of it.
-WORKED_OUT = {"INSTANCE_PATH": "instance", "BELLHOP_HOST": ""}
+WORKED_OUT = {
+    "INSTANCE_PATH": "instance",
+    "BELLHOP_HOST": "",
+    "EXEC_COMMANDS": "config/commands.toml",
+}
 
 ENVIRONMENT = {
     "doc": "which of the environments this is",

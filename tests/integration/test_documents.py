@@ -1,9 +1,12 @@
 """What the documents show is run, and compared with what comes back."""
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,16 @@ from tests.servers import PROJECT, RUN, Server, running
 
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 EXAMPLE_URL = "http://127.0.0.1:5000"
+PRODUCTION_URL = "http://127.0.0.1:8000"
+PASSWORD = "change-me"
+
+# What the recipe needs of openssl, for machines that have none.
+OPENSSL = """#!{python}
+import hashlib, hmac, sys
+assert sys.argv[1:4] == ["dgst", "-sha256", "-hmac"] and sys.argv[5:] == ["-r"]
+message = sys.stdin.buffer.read()
+print(hmac.new(sys.argv[4].encode(), message, hashlib.sha256).hexdigest(), "*stdin")
+"""
 
 # Members whose values are the same wherever and whenever an example is run.
 FIXED = {
@@ -34,6 +47,16 @@ FIXED = {
     "detail",
     "message",
     "errors",
+    "username",
+    "fullname",
+    "admin",
+    "kind",
+    "owner",
+    "command",
+    "leftovers",
+    "result",
+    "scopes",
+    "description",
 }
 
 
@@ -44,11 +67,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def test_every_example_of_the_readme_gives_what_it_shows(server: Server) -> None:
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("readme")
+    with running(folder, FLASK_ENV="production", ADMIN_PASSWORD=PASSWORD) as started:
+        yield started
+
+
+def test_every_example_of_the_readme_gives_what_it_shows(
+    server: Server, production: Server
+) -> None:
     examples = list(_examples(PROJECT / "README.md"))
-    assert len(examples) >= 8
+    assert len(examples) >= 11
     for command, shown in examples:
-        given = _run(command, server.url)
+        given = _run(command, {EXAMPLE_URL: server.url, PRODUCTION_URL: production.url})
         if shown.startswith("{"):
             _compare(json.loads(shown.replace("…", "")), json.loads(given))
         else:
@@ -56,8 +88,29 @@ def test_every_example_of_the_readme_gives_what_it_shows(server: Server) -> None
             assert " load average: " in given
 
 
+def test_the_recipe_signs_a_uuid_that_starts_a_command(
+    production: Server, tmp_path: Path
+) -> None:
+    user = {"username": "bob", "password": "bobs-secret", "fullname": "Bob"}
+    admin = ("admin", PASSWORD)
+    made = production.post("/v3/users/", json=user, auth=admin)
+    assert made.status_code in (201, 409), "the examples have made him before"
+    [recipe] = [
+        block
+        for block in re.findall(r"```sh\n(.*?)```", _readme(), re.DOTALL)
+        if "openssl" in block
+    ]
+    path = os.environ["PATH"]
+    if shutil.which("openssl") is None:
+        (tmp_path / "openssl").write_text(OPENSSL.format(python=sys.executable))
+        (tmp_path / "openssl").chmod(0o755)
+        path = f"{tmp_path}:{path}"
+    given = _run(recipe, {PRODUCTION_URL: production.url}, PATH=path)
+    assert json.loads(given)["status"] == "accepted"
+
+
 def test_the_first_screen_has_run_test_and_a_line_without_credentials() -> None:
-    first_screen = "\n".join((PROJECT / "README.md").read_text().splitlines()[:24])
+    first_screen = "\n".join(_readme().splitlines()[:24])
     for needed in ("make run", "make test", f"$ curl {EXAMPLE_URL}/v1/uptime/"):
         assert needed in first_screen
 
@@ -77,11 +130,20 @@ def _examples(document: Path) -> Iterator[tuple[str, str]]:
             yield command, shown
 
 
-def _run(command: str, url: str) -> str:
-    command = command.replace("curl ", "curl -sS ").replace(
-        EXAMPLE_URL, shlex.quote(url)
+def _readme() -> str:
+    return (PROJECT / "README.md").read_text()
+
+
+def _run(command: str, urls: dict[str, str], **environment: str) -> str:
+    command = command.replace("curl ", "curl -sS ")
+    for shown, real in urls.items():
+        command = command.replace(shown, shlex.quote(real))
+    done = subprocess.run(
+        ["sh", "-e", "-c", command],
+        capture_output=True,
+        timeout=30,
+        env={**os.environ, **environment},
     )
-    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 import pytest
 
 from app.storage.engine import Database
-from app.storage.task_store import TaskStore
+from app.storage.task_store import Admission, TaskStore
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
@@ -114,7 +114,7 @@ def add_task(store):
             request_id=None,
             created=time.time(),
         )
-        store.add(asdict(record) | changes, max_unfinished=10_000)
+        store.add(asdict(record) | changes, Admission(max_unfinished=10_000))
         return task_id
 
     return add

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from app.errors import CapacityExceeded, StorageUnavailable
 from app.tasks import thread_backend
+from app.tasks.order import Order, Origin
 from app.tasks.report_job import Piece, Report
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
@@ -27,13 +28,12 @@ ENDLESS = Report("iostat", total=2, pieces=endless)
 
 
 def submit(backend):
-    return backend.submit_report(ENDLESS, owner=None, request_id=None).task_id
+    return backend.submit_report(ENDLESS, Origin(owner=None, request_id=None)).task_id
 
 
 def submit_command(backend, script, caller="bob"):
-    return backend.submit(
-        shell(script), cmd=script, caller=caller, request_id=None
-    ).task_id
+    origin = Origin(owner=caller, slot=caller, request_id=None)
+    return backend.submit(Order(shell(script), cmd=script), origin).task_id
 
 
 def watchers():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInput, TaskNotFound
-from app.storage.task_store import TaskStore
+from app.storage.task_store import TaskStore, Viewer
 from app.tasks import output
 from app.tasks.lookup import Lookup
 from app.tasks.output import OutputFolder, OutputReader
@@ -324,11 +324,17 @@ class TestGet:
     def test_a_task_is_its_owner_s(self, store, add_task):
         lookup = lookup_of(store=store)
         bobs, nobodys = add_task(), add_task(owner=None)
-        assert lookup.get(nobodys, owner=None).task_id == nobodys
-        assert lookup.get(bobs, owner="bob").task_id == bobs
+        assert lookup.get(nobodys, Viewer(None)).task_id == nobodys
+        assert lookup.get(bobs, Viewer("bob")).task_id == bobs
         for task_id, owner in [(bobs, None), (bobs, "eve"), (nobodys, "bob")]:
             with pytest.raises(TaskNotFound):
-                lookup.get(task_id, owner=owner)
+                lookup.get(task_id, Viewer(owner))
+
+    def test_one_who_sees_all_sees_every_task(self, store, add_task):
+        lookup = lookup_of(store=store)
+        for task_id in (add_task(), add_task(owner=None)):
+            everything = Viewer("root", sees_all=True)
+            assert lookup.get(task_id, everything).task_id == task_id
 
     @pytest.mark.parametrize(
         "odd",
@@ -348,12 +354,12 @@ class TestGet:
         # PostgreSQL refuses a NUL in a text, which would look as if it were away.
         monkeypatch.setattr(store, "find", pytest.fail)
         with pytest.raises(TaskNotFound):
-            lookup_of(store=store).get(odd, owner=None)
+            lookup_of(store=store).get(odd, Viewer(None))
 
     @pytest.mark.parametrize("suffix", ["", "\n"])
     def test_an_unknown_id_is_not_found(self, store, suffix):
         with pytest.raises(TaskNotFound):
-            lookup_of(store=store).get(f"{uuid.uuid4()}{suffix}", owner=None)
+            lookup_of(store=store).get(f"{uuid.uuid4()}{suffix}", Viewer(None))
 
 
 class TestCancel:

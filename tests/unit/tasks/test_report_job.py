@@ -5,6 +5,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import ShuttingDown, StorageUnavailable
+from app.tasks.order import Origin
 from app.tasks.report_job import Piece, Report, ReportJob
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
@@ -78,7 +79,7 @@ def backend(store, outputs):
 
 
 def submit(backend, made):
-    return backend.submit_report(made, owner=None, request_id="r-1").task_id
+    return backend.submit_report(made, Origin(owner=None, request_id="r-1")).task_id
 
 
 class TestRun:

@@ -6,10 +6,13 @@ import pytest
 from app.errors import CommandNotAllowed, InvalidInput, SlotBusy
 from app.tasks.catalogue import Catalogue
 from app.tasks.lines import Lines
+from app.tasks.order import Origin
 from app.tasks.runs import Poll, Runs
 from app.tasks.states import State
 from tests.commands import ENVIRONMENT
 from tests.servers import wait_until
+
+BOBS = Origin(owner="bob", slot="bob", request_id=None)
 
 # Prints what is written into the file `line`, once for each time it is there.
 ECHOING = """
@@ -25,7 +28,10 @@ done
 def make_runs(backend, store, outputs):
     def make(*, allow_shell=True, line_count=100):
         catalogue = Catalogue(
-            allow_shell=allow_shell, environment=ENVIRONMENT, timeout_seconds=60
+            "/no/such/file",
+            allow_shell=allow_shell,
+            environment=ENVIRONMENT,
+            timeout_seconds=60,
         )
         return Runs(
             catalogue=catalogue,
@@ -48,7 +54,7 @@ def start(runs, end_of):
     """Start a command of bob's; wait for its end unless it goes on."""
 
     def start(cmd, *, to_the_end=True):
-        record = runs.start(cmd, caller="bob", request_id=None)
+        record = runs.start(cmd, BOBS)
         return end_of(record.task_id) if to_the_end else record
 
     return start
@@ -90,13 +96,13 @@ class TestStart:
 
     def test_a_faulty_one_is_refused_before_anything_is_kept(self, runs):
         with pytest.raises(InvalidInput):
-            runs.start(" ", caller="bob", request_id=None)
+            runs.start(" ", BOBS)
         assert runs.poll("bob").task is None
 
     def test_one_that_is_not_allowed_likewise(self, make_runs):
         runs = make_runs(allow_shell=False)
         with pytest.raises(CommandNotAllowed):
-            runs.start("true", caller="bob", request_id=None)
+            runs.start("true", BOBS)
         assert runs.poll("bob").task is None
 
     def test_one_at_a_time(self, echo, start):

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from app.errors import StorageUnavailable
 from app.tasks import sweeper as module
+from app.tasks.order import Order, Origin
 from app.tasks.output import SLACK_BYTES
 from app.tasks.states import State
 from app.tasks.sweeper import Retention, Sweeper
@@ -28,6 +29,7 @@ from pathlib import Path
 import structlog
 from app.storage.engine import Database
 from app.storage.task_store import TaskStore
+from app.tasks.order import Order, Origin
 from app.tasks.output import OutputFolder
 from app.tasks.thread_backend import ThreadBackend
 from tests.commands import shell
@@ -42,7 +44,8 @@ backend = ThreadBackend(
     ),
     host=HOST, max_running={"exec": 50}, grace_seconds=2,
 )
-task = backend.submit(shell(sys.argv[2]), cmd="x", caller="bob", request_id=None)
+origin = Origin(owner="bob", slot="bob", request_id=None)
+task = backend.submit(Order(shell(sys.argv[2]), cmd="x"), origin)
 print(task.task_id, flush=True)
 signal.pause()
 """
@@ -206,9 +209,9 @@ class TestLostTasks:
     def test_a_task_of_this_very_worker_is_left_alone(
         self, sweeper, backend, record_of, token
     ):
-        task_id = backend.submit(
-            shell(f"sleep {token}"), cmd="x", caller="bob", request_id=None
-        ).task_id
+        origin = Origin(owner="bob", slot="bob", request_id=None)
+        order = Order(shell(f"sleep {token}"), cmd="x")
+        task_id = backend.submit(order, origin).task_id
         wait_until(lambda: record_of(task_id).state is State.STARTED)
         sweeper.sweep()
         assert record_of(task_id).finished is None

@@ -15,6 +15,7 @@ from app.errors import CapacityExceeded, ShuttingDown, SlotBusy, StorageUnavaila
 from app.processes.child import Child
 from app.storage import engine
 from app.tasks import thread_backend
+from app.tasks.order import Order, Origin
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
@@ -26,9 +27,8 @@ from tests.unit.tasks.conftest import HEAD_BYTES, HOST, TAIL_BYTES
 
 
 def submit(backend, command, *, caller="bob", request_id=None):
-    return backend.submit(
-        command, cmd=command.argv[-1], caller=caller, request_id=request_id
-    )
+    origin = Origin(owner=caller, slot=caller, request_id=request_id)
+    return backend.submit(Order(command, cmd=command.argv[-1]), origin)
 
 
 @pytest.fixture
