@@ -29,6 +29,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "returncode": task.returncode,
         "signal": task.signal,
         "leftovers": task.leftovers,
+        "usage": _usage(task),
     }
     return {
         "task_id": task.task_id,
@@ -59,6 +60,12 @@ def _progress(task: TaskRecord) -> dict[str, int | None] | None:
     if task.progress_total is None:
         return None
     return {"done": task.progress_done, "total": task.progress_total}
+
+
+def _usage(task: TaskRecord) -> dict[str, float | int | None] | None:
+    if task.cpu_seconds is None:
+        return None
+    return {"cpu_seconds": task.cpu_seconds, "max_rss_bytes": task.max_rss_bytes}
 
 
 def _result(task: TaskRecord) -> Any:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from flask import Response, current_app
 
+from app.api.audit_log import note
 from app.api.guard import origin
 from app.api.rendering import (
     prefers_text,
@@ -94,6 +95,7 @@ class IostatTask(BaseResource):
         task = services().start_iostat(
             count=count, wait_seconds=wait_seconds, origin=origin()
         )
+        note(target=f"count {count}, wait {wait_seconds}", task_id=task.task_id)
         href = href_of(task)
         answer = {"task_id": task.task_id, "links": [{"rel": "task", "href": href}]}
         return render_json(answer, 201, {"Location": href})
