@@ -1,8 +1,10 @@
-"""Rows of tasks, for the tests of app/storage."""
+"""Rows of tables, for the tests of app/storage and app/auth."""
 
 import time
 import uuid
 from typing import Any
+
+NOW = 1_800_000_000.0
 
 
 def task_row(**changes: Any) -> dict[str, Any]:
@@ -24,4 +26,39 @@ def task_row(**changes: Any) -> dict[str, Any]:
         "polled_offset": 0,
         "polled_end": False,
         "cancel_requested": False,
+    } | changes
+
+
+def account_row(username: str = "ann", **changes: Any) -> dict[str, Any]:
+    """Return a row of an account that is no admin's."""
+    return {
+        "username": username,
+        "fullname": "Ann 安 \U0001f6ce",
+        "admin": False,
+        "password_hash": "$argon2id$…",
+        "created": 1700000000.123456,
+    } | changes
+
+
+def token_row(account: int, name: str = "first", **changes: Any) -> dict[str, Any]:
+    """Return a row of a token that does not expire."""
+    return {
+        "token_id": f"id of {name}",
+        "account": account,
+        "digest": f"digest of {name}",
+        "scopes": "read exec",
+        "description": "",
+        "created": NOW,
+        "expires": None,
+    } | changes
+
+
+def audit_row(actor: str | None = "ann", **changes: Any) -> dict[str, Any]:
+    """Return a row of the audit."""
+    return {
+        "at": 1700000000.123456,
+        "actor": actor,
+        "via": "basic",
+        "action": "POST /v3/exec/",
+        "outcome": "success",
     } | changes

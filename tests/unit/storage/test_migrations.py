@@ -1,6 +1,8 @@
 """The tables are made on first use, and are what app/storage/tables.py says."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,40 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from app.errors import StorageUnavailable
+from app.errors import SlotBusy, StorageUnavailable
 from app.storage import engine
+from app.storage.account_store import AccountStore
+from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.people_store import PeopleStore
 from app.storage.tables import REVISION, metadata, tasks
-from app.storage.task_store import TaskStore
+from app.storage.task_store import Admission, TaskStore
 from tests.racing import race_processes, race_threads
 from tests.servers import PROJECT
 from tests.unit.storage.conftest import NewDatabase
-from tests.unit.storage.rows import task_row
+from tests.unit.storage.rows import account_row, audit_row, task_row, token_row
+
+# Before there were accounts.
+OLDER = ("0001", "0002")
+ADDED = {
+    "accounts",
+    "audit",
+    "known_credentials",
+    "password_attempts",
+    "tokens",
+    "used_uuids",
+}
 
 OPEN = """
 import sys, warnings
 from app.storage.engine import Database
-from app.storage.task_store import TaskStore
+from app.storage.task_store import Admission, TaskStore
 from tests.unit.storage.rows import task_row
 """
 
 ADD = """
 database = Database(sys.argv[1])
-TaskStore(database).add(task_row(slot=sys.argv[2]), max_unfinished=100)
+TaskStore(database).add(task_row(slot=sys.argv[2]), Admission(max_unfinished=100))
 database.close()
 """
 
@@ -80,6 +96,34 @@ def alembic_config(connection: sa.Connection) -> Config:
     config.set_main_option("script_location", str(PROJECT / "migrations"))
     config.attributes["connection"] = connection
     return config
+
+
+@contextmanager
+def connected(url: str) -> Iterator[sa.Connection]:
+    """Connect as a program that knows nothing of our tables."""
+    plain = sa.create_engine(url)
+    with plain.begin() as connection:
+        yield connection
+    plain.dispose()
+
+
+def make_older(url: str, revision: str) -> dict[str, Any]:
+    """Make the tables of an older version; return what there is."""
+    with connected(url) as connection:
+        command.upgrade(alembic_config(connection), revision)
+        return what_there_is(connection)
+
+
+def rows_of(connection: sa.Connection, table: str) -> list[dict[str, Any]]:
+    reflected = sa.Table(table, sa.MetaData(), autoload_with=connection)
+    found = connection.execute(sa.select(reflected).order_by(reflected.c.number))
+    return [dict(row) for row in found.mappings()]
+
+
+def insert(connection: sa.Connection, table: str, *rows: dict[str, Any]) -> None:
+    reflected = sa.Table(table, sa.MetaData(), autoload_with=connection)
+    for row in rows:
+        connection.execute(sa.insert(reflected).values(**row))
 
 
 def test_the_newest_migration_is_the_one_that_the_tables_name() -> None:
@@ -136,7 +180,7 @@ def test_the_way_down_and_up_again_ends_where_it_began(database: Database) -> No
 
 def test_what_is_kept_outlives_the_next_start(url: str, database: Database) -> None:
     row = task_row()
-    TaskStore(database).add(row, max_unfinished=1)
+    TaskStore(database).add(row, Admission(max_unfinished=1))
     database.close()
 
     later = Database(url)
@@ -190,7 +234,132 @@ def test_many_threads_that_open_a_new_database_at_once_all_succeed(
 ) -> None:
     stores = TaskStore(database), TaskStore(other)
     results = race_threads(
-        16, lambda number: stores[number % 2].add(task_row(), max_unfinished=100)
+        16,
+        lambda number: stores[number % 2].add(
+            task_row(), Admission(max_unfinished=100)
+        ),
     )
     assert results == [None] * 16
     assert len(stores[0].unfinished("pelican")) == 16
+
+
+@pytest.fixture
+def older_tasks() -> list[dict[str, Any]]:
+    """Return what the older versions kept: what runs, and what has run."""
+    ended = {"state": "SUCCESS", "finished": 1700000000.123456, "returncode": 0}
+    facts = {"max_rss_bytes": 2**40, "end_offset": 2**41, "leftovers": False}
+    return [
+        task_row(slot="bob", cmd="echo '安'", **ended, **facts, result='{"a": 1}'),
+        task_row(slot="bob", state="STARTED"),
+        task_row(slot=None, owner=None, kind="iostat", progress_done=1),
+    ]
+
+
+class TestAnOlderVersion:
+    @pytest.mark.parametrize("revision", OLDER)
+    def test_becomes_the_newest_one_and_keeps_what_it_kept(
+        self,
+        url: str,
+        database: Database,
+        new_database: NewDatabase,
+        revision: str,
+        older_tasks: list[dict[str, Any]],
+    ) -> None:
+        assert not ADDED & set(make_older(url, revision))
+        with connected(url) as connection:
+            insert(connection, "tasks", *older_tasks)
+            kept = rows_of(connection, "tasks")
+
+        with database.write() as connection:
+            migrated = what_there_is(connection)
+            assert differences(connection) == []
+            assert rows_of(connection, "tasks") == [
+                row | {"command": None} for row in kept
+            ]
+        with new_database() as fresh:
+            assert migrated == make_older(fresh, "head")
+
+    @pytest.mark.parametrize("revision", OLDER)
+    def test_works_on_with_what_it_kept(
+        self,
+        url: str,
+        database: Database,
+        revision: str,
+        older_tasks: list[dict[str, Any]],
+    ) -> None:
+        make_older(url, revision)
+        with connected(url) as connection:
+            insert(connection, "tasks", *older_tasks)
+            if revision != "0001":
+                insert(connection, "people", {"name": "Ann", "age": 1, "phone": None})
+        store, admission = TaskStore(database), Admission(max_unfinished=9)
+        _, running, report = (row["task_id"] for row in older_tasks)
+
+        with pytest.raises(SlotBusy) as busy:
+            store.add(task_row(slot="bob"), admission)
+        assert busy.value.task_id == running
+        assert store.finish(running, state="SUCCESS", finished=2.0)
+        added = task_row(slot="bob", command="backup")
+        store.add(added, admission)
+        assert store.find_newest("bob")["task_id"] == added["task_id"]
+        assert store.find(report)["owner"] is None
+        assert PeopleStore(database).count() == int(revision != "0001")
+        ann = AccountStore(database).add(account_row())
+        AccountStore(database).add_token(token_row(ann["number"]))
+
+
+class TestTheWayDown:
+    @pytest.mark.parametrize("revision", OLDER)
+    def test_ends_at_the_older_version_and_keeps_what_that_knew(
+        self,
+        database: Database,
+        new_database: NewDatabase,
+        revision: str,
+        older_tasks: list[dict[str, Any]],
+    ) -> None:
+        accounts = AccountStore(database)
+        ann = accounts.add(account_row())
+        accounts.add_token(token_row(ann["number"]))
+        AuditStore(database).add(audit_row())
+        PeopleStore(database).add({"name": "Ann", "age": 1})
+        with database.write() as connection:
+            insert(connection, "tasks", *older_tasks, task_row(command="backup"))
+            kept = rows_of(connection, "tasks")
+
+        with database.write() as connection:
+            command.downgrade(alembic_config(connection), revision)
+        with database.read() as connection:
+            down = what_there_is(connection)
+            assert rows_of(connection, "tasks") == [
+                {name: value for name, value in row.items() if name != "command"}
+                for row in kept
+            ]
+            if revision != "0001":
+                assert len(rows_of(connection, "people")) == 1
+
+        with new_database() as fresh:
+            assert down == make_older(fresh, revision)
+
+    @pytest.mark.parametrize("revision", OLDER)
+    def test_and_up_again_ends_where_it_began_without_who_was_there(
+        self,
+        database: Database,
+        url: str,
+        revision: str,
+        older_tasks: list[dict[str, Any]],
+    ) -> None:
+        AccountStore(database).add(account_row())
+        with database.write() as connection:
+            insert(connection, "tasks", *older_tasks)
+            before = what_there_is(connection)
+            kept = rows_of(connection, "tasks")
+        with database.write() as connection:
+            command.downgrade(alembic_config(connection), revision)
+        database.close()
+
+        again = Database(url)
+        with again.read() as connection:
+            assert what_there_is(connection) == before
+            assert rows_of(connection, "tasks") == kept
+            assert rows_of(connection, "accounts") == []
+        again.close()

@@ -5,18 +5,29 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from app.errors import CapacityExceeded, SlotBusy
+from app.errors import CapacityExceeded, NotAuthenticated, SlotBusy, UuidRefused
+from app.storage import task_store
+from app.storage.account_store import AccountStore
 from app.storage.engine import Database
-from app.storage.task_store import TaskStore
+from app.storage.tables import used_uuids
+from app.storage.task_store import USED_SECONDS, Admission, TaskStore, Viewer
 from tests.racing import race_threads
-from tests.unit.storage.rows import task_row
+from tests.unit.storage.rows import account_row, task_row
 
 MANY = 1000
 
 
-def add(store: TaskStore, *, max_unfinished: int = MANY, **changes: Any) -> str:
+def add(
+    store: TaskStore,
+    *,
+    max_unfinished: int = MANY,
+    max_of_command: int | None = None,
+    account: int | None = None,
+    uuid: str | None = None,
+    **changes: Any,
+) -> str:
     row = task_row(**changes)
-    store.add(row, max_unfinished=max_unfinished)
+    store.add(row, Admission(max_unfinished, max_of_command, account, uuid))
     return row["task_id"]
 
 
@@ -33,7 +44,7 @@ def expired(store: TaskStore, **changes: Any) -> set[str]:
 
 def test_a_task_is_found_as_it_was_added(store: TaskStore) -> None:
     row = task_row(cmd="echo '中文' \U0001f6ce\n%s :x ?", created=1700000000.123456)
-    store.add(row, max_unfinished=1)
+    store.add(row, Admission(max_unfinished=1))
 
     found = store.find(row["task_id"])
 
@@ -312,3 +323,306 @@ def test_a_number_is_not_given_to_a_newer_task_before_an_older_one(
     with database.read() as connection:
         query = sa.text("SELECT task_id FROM tasks ORDER BY number")
         assert connection.scalars(query).all() == task_ids
+
+
+def page(
+    store: TaskStore,
+    viewer: Viewer,
+    *,
+    before: int | None = None,
+    limit: int = MANY,
+    **filters: Any,
+) -> list[str]:
+    rows = store.page(viewer, filters, before=before, limit=limit)
+    return [row["task_id"] for row in rows]
+
+
+def count(store: TaskStore) -> int:
+    return len(page(store, Viewer(None, sees_all=True)))
+
+
+class TestOfAnAccount:
+    @pytest.fixture
+    def accounts(self, other: Database) -> AccountStore:
+        return AccountStore(other)
+
+    def test_a_task_is_the_account_s_by_the_name_that_it_has_now(
+        self, store: TaskStore, accounts: AccountStore
+    ) -> None:
+        number = accounts.add(account_row("ann"))["number"]
+        before = add(store, owner="ann", account=number)
+        accounts.update("ann", {"username": "anna"})
+        accounts.add(account_row("ann"))
+        after = add(store, owner="ann", account=number)
+        assert page(store, Viewer("anna")) == [after, before]
+        assert page(store, Viewer("ann")) == []
+
+    def test_nothing_is_started_by_an_account_that_was_removed(
+        self, store: TaskStore, accounts: AccountStore
+    ) -> None:
+        number = accounts.add(account_row("ann"))["number"]
+        accounts.remove("ann")
+        accounts.add(account_row("ann"))
+        with pytest.raises(NotAuthenticated) as raised:
+            add(store, owner="ann", account=number, uuid="abc")
+        assert type(raised.value) is NotAuthenticated
+        assert count(store) == 0
+        assert not store.is_used("abc")
+
+    def test_that_is_told_before_all_else(
+        self, store: TaskStore, accounts: AccountStore
+    ) -> None:
+        number = accounts.add(account_row("ann"))["number"]
+        add(store, slot="ann's", account=number, uuid="abc")
+        accounts.remove("ann")
+        for given in (
+            {"slot": "ann's"},
+            {"max_unfinished": 1},
+            {"max_of_command": 0, "command": "backup"},
+            {"uuid": "abc"},
+        ):
+            with pytest.raises(NotAuthenticated) as raised:
+                add(store, account=number, **given)
+            assert type(raised.value) is NotAuthenticated
+
+    def test_the_owner_is_as_given_where_there_is_no_account(
+        self, store: TaskStore, accounts: AccountStore
+    ) -> None:
+        accounts.add(account_row("ann"))
+        task_id = add(store, owner="ann")
+        assert store.find(task_id)["owner"] == "ann"
+        assert store.find(add(store, owner=None))["owner"] is None
+
+
+class TestOfASignedUuid:
+    def test_it_starts_one_task(self, store: TaskStore, other: Database) -> None:
+        assert not store.is_used("abc")
+        add_finished(store, 1.0, uuid="abc")
+        for each in (store, TaskStore(other)):
+            assert each.is_used("abc")
+            assert not each.is_used("ab")
+            with pytest.raises(UuidRefused):
+                add(each, uuid="abc")
+        add(store, uuid="another")
+        assert count(store) == 2
+
+    def test_it_is_used_although_its_task_was_removed(self, store: TaskStore) -> None:
+        store.remove([add_finished(store, 1.0, uuid="abc")])
+        with pytest.raises(UuidRefused):
+            add(store, uuid="abc")
+
+    def test_that_it_was_used_is_told_before_that_the_slot_is_busy_or_the_host_full(
+        self, store: TaskStore
+    ) -> None:
+        add(store, slot="bob", uuid="abc")
+        for given in (
+            {"slot": "bob"},
+            {"max_unfinished": 1},
+            {"max_of_command": 0, "command": "backup"},
+        ):
+            with pytest.raises(UuidRefused):
+                add(store, uuid="abc", **given)
+
+    def test_a_start_that_is_refused_uses_nothing_up(self, store: TaskStore) -> None:
+        first = add(store, slot="bob", command="backup")
+        for error, given in (
+            (SlotBusy, {"slot": "bob"}),
+            (CapacityExceeded, {"max_unfinished": 1}),
+            (CapacityExceeded, {"max_of_command": 1, "command": "backup"}),
+            (NotAuthenticated, {"account": 4711}),
+        ):
+            with pytest.raises(error):
+                add(store, uuid="abc", **given)
+            assert not store.is_used("abc")
+        store.finish(first, state="SUCCESS", finished=1.0)
+        add(store, slot="bob", uuid="abc")
+
+    def test_of_many_that_use_it_at_once_one_starts(
+        self, database: Database, other: Database
+    ) -> None:
+        stores = TaskStore(database), TaskStore(other)
+        for uuid in ("a", "b", "c"):
+
+            def use(number: int, uuid: str = uuid) -> str:
+                return add(stores[number % 2], slot="account:1", uuid=uuid)
+
+            results = race_threads(8, use)
+            (started,) = [each for each in results if isinstance(each, str)]
+            losers = {type(each) for each in results if each != started}
+            assert losers == {UuidRefused}, "all of them: it was used up"
+            stores[0].finish(started, state="SUCCESS", finished=1.0)
+
+    def test_also_on_many_hosts(self, database: Database, other: Database) -> None:
+        stores = TaskStore(database), TaskStore(other)
+        for uuid in ("a", "b", "c"):
+
+            def use(number: int, uuid: str = uuid) -> str:
+                return add(stores[number % 2], uuid=uuid, host=f"host {number}")
+
+            results = race_threads(8, use)
+            losers = [each for each in results if not isinstance(each, str)]
+            assert [type(each) for each in losers] == [UuidRefused] * 7, results
+
+    def test_what_is_no_longer_fresh_anywhere_is_forgotten_and_nothing_sooner(
+        self, store: TaskStore, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 1_800_000_000.0
+
+        class Clock:
+            def time(self) -> float:
+                return now
+
+        monkeypatch.setattr(task_store, "time", Clock())
+        add(store, uuid="old", created=now)
+        now += USED_SECONDS
+        add(store, uuid="newer", created=now)
+        assert store.is_used("old")
+        now += 1
+        add(store, created=now)
+        assert store.is_used("old"), "others leave it as it is"
+        add(store, uuid="newest", created=now)
+        with database.read() as connection:
+            left = connection.scalars(sa.select(used_uuids.c.digest)).all()
+        assert sorted(left) == ["newer", "newest"]
+
+    def test_it_is_known_for_longer_than_any_is_fresh(self) -> None:
+        longest_age, ahead = 86400, 30  # of EXEC_TOKEN_SECONDS, and of a clock
+        assert longest_age + ahead < USED_SECONDS
+
+
+class TestOfOneCommand:
+    def test_a_host_runs_no_more_of_it_than_may(self, store: TaskStore) -> None:
+        of_backup = {"command": "backup", "max_of_command": 2}
+        first = add(store, **of_backup)
+        add(store, **of_backup)
+        with pytest.raises(CapacityExceeded) as full:
+            add(store, **of_backup)
+        assert full.value.retry_after_seconds == 1
+        add(store, command="restore", max_of_command=1)
+        add(store, command="backup")  # another caller's catalogue may say nothing
+        add(store, host="heron", **of_backup)
+        store.finish(first, state="SUCCESS", finished=1.0)
+        with pytest.raises(CapacityExceeded):
+            add(store, **of_backup)
+
+    def test_the_host_s_own_bound_holds_as_well(self, store: TaskStore) -> None:
+        add(store, command="restore")
+        with pytest.raises(CapacityExceeded):
+            add(store, command="backup", max_of_command=5, max_unfinished=1)
+
+    def test_of_many_that_come_at_once_no_more_are_admitted_than_may(
+        self, database: Database, other: Database
+    ) -> None:
+        stores = TaskStore(database), TaskStore(other)
+
+        def start(number: int) -> str:
+            return add(stores[number % 2], command="backup", max_of_command=3)
+
+        results = race_threads(12, start)
+        assert sum(isinstance(each, str) for each in results) == 3
+        assert [type(each) for each in results].count(CapacityExceeded) == 9
+
+    def test_kinds_have_bounds_of_their_own(self, store: TaskStore) -> None:
+        add(store, max_unfinished=1)
+        add(store, kind="iostat", max_unfinished=1)
+        with pytest.raises(CapacityExceeded):
+            add(store, kind="iostat", max_unfinished=1)
+
+
+class TestWhoSees:
+    VIEWERS = (
+        (Viewer("ann"), {"ann"}),
+        (Viewer("bob"), {"bob"}),
+        (Viewer("Ann"), set()),
+        (Viewer(""), set()),
+        (Viewer(None), {None}),
+        (Viewer("None"), set()),
+        (Viewer("carol"), set()),
+        (Viewer("ann", sees_all=True), {"ann", "bob", None}),
+        (Viewer(None, sees_all=True), {"ann", "bob", None}),
+    )
+
+    @pytest.mark.parametrize(("viewer", "owners"), VIEWERS)
+    def test_a_task_is_seen_by_its_owner_and_by_who_sees_all(
+        self, store: TaskStore, viewer: Viewer, owners: set[str | None]
+    ) -> None:
+        tasks = {owner: add(store, owner=owner) for owner in ("ann", "bob", None)}
+        seen = {
+            owner
+            for owner, task_id in tasks.items()
+            if store.find_seen(task_id, viewer) is not None
+        }
+        assert seen == owners
+        assert set(page(store, viewer)) == {tasks[owner] for owner in owners}
+        assert store.find_seen("another", viewer) is None
+
+    def test_what_is_seen_is_the_whole_row(self, store: TaskStore) -> None:
+        task_id = add(store, owner="ann", command="backup")
+        row = store.find(task_id)
+        assert store.find_seen(task_id, Viewer("ann")) == row
+        assert store.page(Viewer("ann"), {}, before=None, limit=1) == [row]
+        assert row["command"] == "backup"
+
+
+class TestPages:
+    ANN = Viewer("ann")
+    ALL = Viewer(None, sees_all=True)
+
+    def test_follow_each_other_the_newest_first(self, store: TaskStore) -> None:
+        made = []
+        for number in range(5):  # whatever the clocks say
+            made.append(add(store, owner="ann", created=100.0 - number))
+            add(store, owner="bob")
+        pages, before = [], None
+        while rows := store.page(self.ANN, {}, before=before, limit=2):
+            pages.append([row["task_id"] for row in rows])
+            before = rows[-1]["number"]
+        assert pages == [made[:2:-1], made[2:0:-1], made[:1]]
+
+    def test_go_on_where_they_were_although_tasks_come_and_go(
+        self, store: TaskStore
+    ) -> None:
+        made = [add(store, owner="ann") for _ in range(4)]
+        rows = store.page(self.ANN, {}, before=None, limit=2)
+        store.remove([made[1], rows[-1]["task_id"]])
+        add(store, owner="ann")
+        assert page(store, self.ANN, before=rows[-1]["number"]) == [made[0]]
+
+    @pytest.mark.parametrize("before", [2**31, 2**62 - 1])
+    def test_may_begin_beyond_all_numbers(self, store: TaskStore, before: int) -> None:
+        task_id = add(store, owner="ann")
+        assert page(store, self.ANN, before=before) == [task_id]
+        assert page(store, self.ANN, before=0) == []
+
+    def test_are_filtered_by_what_tasks_are(self, store: TaskStore) -> None:
+        queued = add(store, owner="ann")
+        ended = add_finished(store, 1.0, owner="ann")
+        report = add(store, owner="ann", kind="iostat")
+        of_bob = add(store, owner="bob")
+        for viewer, filters, found in (
+            (self.ANN, {}, [report, ended, queued]),
+            (self.ANN, {"state": "QUEUED"}, [report, queued]),
+            (self.ANN, {"state": "QUEUED", "kind": "exec"}, [queued]),
+            (self.ANN, {"state": "LOST"}, []),
+            (self.ANN, {"owner": "ann", "kind": "iostat"}, [report]),
+            (self.ALL, {"owner": "bob"}, [of_bob]),
+            (self.ALL, {"state": "SUCCESS"}, [ended]),
+            (self.ALL, {"owner": "' OR 1=1 --"}, []),
+        ):
+            assert page(store, viewer, **filters) == found, filters
+
+    def test_a_filter_shows_nobody_what_is_another_s(self, store: TaskStore) -> None:
+        add(store, owner="bob")
+        add(store, owner=None)
+        for owner in ("bob", None, "ann"):
+            assert page(store, self.ANN, owner=owner) == []
+
+    def test_filters_hold_on_every_page(self, store: TaskStore) -> None:
+        made = []
+        for _ in range(4):
+            made.append(add(store, owner="ann", kind="iostat"))
+            add(store, owner="ann")
+        rows = store.page(self.ANN, {"kind": "iostat"}, before=None, limit=2)
+        assert [row["task_id"] for row in rows] == made[:1:-1]
+        rest = page(store, self.ANN, before=rows[-1]["number"], kind="iostat")
+        assert rest == made[1::-1]
