@@ -140,6 +140,7 @@ class Services:
                 logins=LoginStore(database),
                 passwords=passwords,
                 key=settings["RUN_KEY"],
+                secret_key=settings["SECRET_KEY"],
             ),
             tokens=tokens,
             signed_callers=SignedCallers(

@@ -31,8 +31,10 @@ class PasswordLogin:
 
     What is remembered is a keyed digest of name, password and the hash that is kept,
     so that it is worth nothing once the password was changed or the user removed;
-    both are read from the records every time. `key` is of this run of the service
-    and is written nowhere.
+    both are read from the records every time. It is of one address: what is known
+    goes past the bounds on guesses, which from elsewhere must hold. `key` is of this
+    run of the service and is written nowhere; attempts are counted under `secret_key`,
+    over restarts.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class PasswordLogin:
         logins: LoginStore,
         passwords: Passwords,
         key: bytes,
+        secret_key: str,
     ) -> None:
         self._accounts = accounts
         self._logins = logins
         self._passwords = passwords
         self._key = key
+        self._secret_key = secret_key.encode()
         self._remembered: dict[bytes, float] = {}
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
 
@@ -57,7 +61,7 @@ class PasswordLogin:
         PasswordChecksExceeded.
         """
         account = self._accounts.find(username) if is_username(username) else None
-        digest = self._digest(username, password, account)
+        digest = self._digest(username, password, account, address)
         if not self._remembers(digest):
             with self._stripes[digest[0] % _STRIPES]:
                 if not self._remembers(digest):
@@ -94,7 +98,8 @@ class PasswordLogin:
         self._remember(digest)
 
     def _begin_attempt(self, username: str, account: Row | None, address: str) -> int:
-        subject = hmac.digest(self._key, b"name " + _bytes(username), hashlib.sha256)
+        name = b"guessed at " + _bytes(username)
+        subject = hmac.digest(self._secret_key, name, hashlib.sha256)
         try:
             return self._logins.begin_attempt(
                 subject.hex(), address, now=time.time(), bounds=BOUNDS
@@ -103,9 +108,12 @@ class PasswordLogin:
             error.username = username if account else None
             raise
 
-    def _digest(self, username: str, password: str, account: Row | None) -> bytes:
+    def _digest(
+        self, username: str, password: str, account: Row | None, address: str
+    ) -> bytes:
         kept_hash = account["password_hash"] if account else ""
-        parts = [_bytes(part) for part in (username, password, kept_hash)]
+        texts = (username, password, kept_hash, address)
+        parts = [_bytes(part) for part in texts]
         # Each with its length, or "ab", "c" would be "a", "bc".
         message = b"".join(b"%d:%s" % (len(part), part) for part in parts)
         return hmac.digest(self._key, message, hashlib.sha256)

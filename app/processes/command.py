@@ -10,7 +10,7 @@ from .limits import Limits
 ARGUMENT_LIMIT_BYTES = 32 * 4096 - 1
 # What arguments and environment may have together, each string with its NUL and its
 # pointer, less what is still added to them. Of a stack without a limit they get no
-# more than 6 MiB (bprm_stack_limits in fs/exec.c), which sysconf does not know.
+# more than 6 MiB (bprm_stack_limits in fs/exec.c), which an old sysconf does not know.
 TOTAL_LIMIT_BYTES = min(os.sysconf("SC_ARG_MAX"), 6 * 2**20) - 8192
 _POINTER_BYTES = 8
 
@@ -46,7 +46,9 @@ def argument_fault(argument: str, *, name: str = "") -> str | None:
         size = len(argument.encode())
     except UnicodeEncodeError:
         return "has a lone surrogate, which is no character"
-    limit = ARGUMENT_LIMIT_BYTES - (len(name.encode()) + 1 if name else 0)
+    # A name with a lone surrogate is refused elsewhere, for not being a name.
+    taken = len(name.encode(errors="surrogatepass")) + 1 if name else 0
+    limit = ARGUMENT_LIMIT_BYTES - taken
     if size > limit:
         return f"is {size} bytes long, the system takes {limit}"
     return None

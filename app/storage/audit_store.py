@@ -23,9 +23,13 @@ class AuditStore:
             connection.execute(sa.insert(audit).values(**row))
 
     def add_nobodys(self, row: Row, *, since: float, limit: int) -> bool:
-        """Add a row of nobody's, unless there are `limit` such rows since then."""
+        """Add a row of nobody's, unless there are `limit` like it since then.
+
+        Those are alike that come from the same address with the same detail.
+        """
         nobodys = audit.c.actor.is_(None), audit.c.at >= since
-        count = sa.select(sa.func.count()).select_from(audit).where(*nobodys)
+        alike = [audit.c[name] == row.get(name) for name in ("address", "detail")]
+        count = sa.select(sa.func.count()).select_from(audit).where(*nobodys, *alike)
         with self._database.write() as connection:
             self._database.lock(connection, "audit of nobody")
             if connection.execute(count).scalar_one() >= limit:

@@ -6,7 +6,7 @@ from app.schema import Schema
 
 PAGE = 100
 
-# What a column is compared with: PostgreSQL has no text with a NUL.
+# What is kept, or compared with that: PostgreSQL has no text with a NUL.
 TEXT = {"type": "string", "pattern": r"[^\x00]*"}
 
 

@@ -70,7 +70,7 @@ TOKEN = Schema(
                 "exclusiveMinimum": 0,
                 "maximum": 10**10,
             },
-            "description": {"type": "string", "maxLength": 200},
+            "description": {**TEXT, "maxLength": 200},
         },
         "additionalProperties": False,
     }

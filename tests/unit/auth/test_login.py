@@ -50,6 +50,7 @@ class Worker:
             logins=LoginStore(database),
             passwords=self.passwords,
             key=key,
+            secret_key="kept over restarts",
         )
 
     def enter(
@@ -182,11 +183,23 @@ class TestRightCredentials:
         self, worker: Worker, ann: Row
     ) -> None:
         digests = {
-            worker.login._digest(name, password, account)
+            worker.login._digest(name, password, account, HERE)
             for account in (ann, None)
             for name, password in (("ab", "c"), ("a", "bc"), ("abc", ""), ("", "abc"))
         }
         assert len(digests) == 8
+
+    @pytest.mark.usefixtures("ann")
+    def test_who_is_known_at_one_address_is_not_guessed_at_from_another(
+        self, worker: Worker
+    ) -> None:
+        worker.enter()
+        guesses = worker.attempts(20, address="203.0.113.9")
+        assert guesses == [NotAuthenticated] * 10 + [TooManyAttempts] * 10
+        assert worker.attempt(password=PASSWORD, address="203.0.113.9") is (
+            TooManyAttempts
+        ), "even the right one"
+        assert worker.attempt(password=PASSWORD) is Identity
 
 
 @pytest.mark.usefixtures("ann")
