@@ -6,6 +6,7 @@ What a route asks stands in :mod:`app.api.access`, for each in :mod:`app.api.rou
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -131,14 +132,32 @@ def _refuse_foreign_origin() -> None:
     Browsers add passwords that they know by themselves. They say where a request comes
     from; curl and the like say nothing and are let through.
     """
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        if site not in ("same-origin", "none"):
-            raise Forbidden("A page of another site may not do this.")
+    site, sender = (request.headers.get(n) for n in ("Sec-Fetch-Site", "Origin"))
+    if site is None and sender is None:
         return
-    sender = request.headers.get("Origin")
-    if sender is not None and _host_of(sender) != request.host:
+    if site is not None:
+        is_own = site in ("same-origin", "none")
+    else:
+        is_own = _host_of(sender or "") == request.host
+    if not is_own or _may_be_rebound():
         raise Forbidden("A page of another site may not do this.")
+
+
+def _may_be_rebound() -> bool:
+    """Return whether another site may have made the name that was asked lead here.
+
+    Its page is then one of this site to the browser. Where a password was asked for it
+    had none; where all is open, only names count that nobody else can have.
+    """
+    host = urlsplit(f"//{request.host}").hostname or ""
+    own = ("localhost", current_app.config["BELLHOP_HOST"].lower())
+    if caller() or not current_app.config["OPEN_TO_ALL"] or host in own:
+        return False
+    try:
+        ip_address(host)
+    except ValueError:
+        return not host.endswith(".localhost")
+    return False
 
 
 def _host_of(url: str) -> str | None:

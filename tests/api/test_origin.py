@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from flask import Flask
@@ -142,6 +143,30 @@ def test_another_port_or_host_is_another_site_also_behind_a_name(
         headers = {"Host": host, "Origin": origin}
         answer = v3.post("/v3/iostat/", auth=ADMIN, headers=headers)
         assert answer.status_code == status, headers
+
+
+def test_a_name_that_another_site_may_own_is_none_of_ours_where_all_is_open(
+    make_app: Callable[..., Flask],
+) -> None:
+    client = make_app(BELLHOP_HOST="pelican").test_client()
+    for host, status in (
+        ("rebound.example:5000", 403),
+        ("rebound.example", 403),
+        ("127.0.0.1:5000", 202),
+        ("[::1]:5000", 202),
+        ("localhost:5000", 202),
+        ("app.localhost", 202),
+        ("Pelican:5000", 202),
+    ):
+        for name, value in (("Origin", f"http://{host}"), ("Sec-Fetch-Site", "none")):
+            answer = client.post(
+                f"/api/exec/{uuid4()}",
+                json={"cmd": "true"},
+                headers={"Host": host, name: value},
+            )
+            assert answer.status_code == status, (host, name)
+    plain = client.post("/api/exec/x", json={"cmd": "true"}, headers={"Host": "a.b"})
+    assert plain.status_code == 202, "who is no browser names the host as they like"
 
 
 def test_reading_and_asking_is_not_concerned(v3: FlaskClient) -> None:
