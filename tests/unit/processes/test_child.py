@@ -1,15 +1,18 @@
 import os
 import platform
+import random
 import resource
 import shlex
 import signal
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.processes.child import DRAIN_SECONDS, Child
+from app.processes.limits import Limits
 from tests.commands import (
     ANSWERS_TERM,
     DAEMON,
@@ -120,6 +123,126 @@ class TestSurroundings:
         pid, group, session = run(python(source))[1].split()
         assert pid == group == session
         assert int(session) != os.getsid(0)
+
+
+class TestInput:
+    def test_without_any_it_is_at_its_end(self, run):
+        ending, output = run(shell("cat; echo $?; read line; echo $?"))
+        assert (ending.returncode, output) == (0, b"0\n1\n")
+
+    def test_the_service_s_own_is_never_read(self, run):
+        ours = os.dup(0)
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, b"ours\n")
+            os.dup2(reader, 0)
+            assert run(program("cat"))[1] == b""
+            assert run(replace(program("cat"), stdin=b"its"))[1] == b"its"
+        finally:
+            os.dup2(ours, 0)
+            for descriptor in (ours, reader, writer):
+                os.close(descriptor)
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"\n",
+            b"hello\n",
+            b"no newline",
+            bytes(range(256)),
+            b"\xff\xfe\0",
+            "中文\n".encode(),
+        ],
+    )
+    def test_it_is_what_was_given_to_the_byte(self, run, data):
+        ending, output = run(replace(program("cat"), stdin=data))
+        assert (ending.returncode, output) == (0, data)
+
+    def test_more_than_a_pipe_holds_arrives(self, run):
+        data = random.Random(1).randbytes(3_000_000)
+        ending, output = run(replace(program("cat"), stdin=data))
+        assert (ending.returncode, output == data) == (0, True)
+
+    def test_it_ends_where_it_ends(self, run):
+        source = "import sys; print(len(sys.stdin.buffer.read()), sys.stdin.read())"
+        assert run(replace(python(source), stdin=b"x" * 70_000))[1] == b"70000 \n"
+
+    @pytest.mark.parametrize("size", [0, 10, 3_000_000])
+    def test_a_command_need_not_read_it(self, run, size):
+        with within(0):
+            ending, output = run(replace(shell("echo a"), stdin=b"x" * size))
+        assert (ending.reason, ending.returncode, output) == ("exit", 0, b"a\n")
+
+    def test_a_command_may_read_a_part_and_close_it(self, run):
+        script = "head -c 5; exec <&-; echo; echo closed"
+        ending, output = run(replace(shell(script), stdin=b"12345678" * 100_000))
+        assert (ending.returncode, output) == (0, b"12345\nclosed\n")
+
+    def test_what_one_reader_leaves_the_next_one_gets(self, run):
+        script = "read a; echo 1 $a; (read b; echo 2 $b); sh -c 'cat'"
+        _, output = run(replace(shell(script), stdin=b"x\ny\nz\n"))
+        assert output == b"1 x\n2 y\nz\n"
+
+    def test_it_can_be_opened_by_its_name(self, run):
+        command = program("cat", "/dev/stdin", "/proc/self/fd/0")
+        assert run(replace(command, stdin=b"again\n"))[1] == b"again\n" * 2
+
+    def test_two_commands_have_each_their_own(self, follow, token):
+        followed = [
+            follow(replace(program("cat"), stdin=data), mark=f"RUN={token}.{data}")
+            for data in (b"first", b"second")
+        ]
+        assert [f.ending().returncode for f in followed] == [0, 0]
+        assert [f.output for f in followed] == [b"first", b"second"]
+
+    @pytest.mark.parametrize("data", [None, b"", b"x" * 100_000])
+    @pytest.mark.parametrize("limits", [Limits(), Limits(cpu_seconds=5)])
+    def test_with_it_there_are_still_no_descriptors_but_the_three(
+        self, run, data, limits
+    ):
+        command = shell("ls /proc/$$/fd; true")
+        _, output = run(replace(command, stdin=data, limits=limits))
+        assert output.split() == [b"0", b"1", b"2"]
+
+    def test_a_command_that_is_ended_leaves_none_of_it(self, follow, token):
+        command = replace(shell(f"echo ready; sleep {token}"), stdin=b"x" * 100_000)
+        following = follow(command).wait_for(b"ready")
+        following.child.stop("cancelled")
+        assert following.ending().reason == "cancelled"
+
+    def test_a_start_that_fails_leaves_none_of_it(self, mark):
+        command = replace(program("/nonexistent/program"), stdin=b"x" * 100_000)
+        before = os.listdir("/proc/self/fd")  # noqa: PTH208
+        with pytest.raises(FileNotFoundError):
+            Child(command, mark=mark, grace_seconds=1).start()
+        assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+
+
+class TestFolder:
+    def test_it_is_the_one_that_was_asked_for(self, run, tmp_path):
+        folder = tmp_path / "ü b"
+        folder.mkdir()
+        _, output = run(replace(program("pwd"), cwd=str(folder)))
+        assert output.decode() == f"{folder.resolve()}\n"
+
+    def test_without_one_it_is_the_service_s(self, run):
+        assert run(program("pwd"))[1].decode() == f"{Path.cwd()}\n"
+
+    def test_a_relative_program_is_looked_for_in_it(self, run, tmp_path):
+        own = tmp_path / "own"
+        own.write_text("#!/bin/sh\necho mine\n")
+        own.chmod(0o755)
+        assert run(replace(program("./own"), cwd=str(tmp_path)))[1] == b"mine\n"
+
+    @pytest.mark.parametrize("name", ["gone", "file", "file/x", "x" * 300])
+    def test_one_that_is_not_there_is_an_error_that_names_it(
+        self, mark, tmp_path, name
+    ):
+        (tmp_path / "file").write_text("")
+        command = replace(program("true"), cwd=str(tmp_path / name))
+        with pytest.raises(OSError, match=name):
+            Child(command, mark=mark, grace_seconds=1).start()
 
 
 class TestExit:
