@@ -1,5 +1,5 @@
 # One gunicorn in a container. Start it with the settings of docs/settings.md:
-#   docker run -e FLASK_ENV=development -p 127.0.0.1:5000:5000 bellhop
+#   docker run -e ADMIN_PASSWORD=… -p 127.0.0.1:5000:5000 bellhop
 FROM python:3.11-slim
 
 # tini as PID 1 reaps what commands orphan and passes signals on.
