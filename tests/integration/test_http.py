@@ -341,6 +341,7 @@ def test_a_fault_of_the_host_shows_no_trace_on_a_real_server(
 def test_a_folder_that_goes_away_is_noticed_and_its_return_too(tmp_path: Path) -> None:
     instance, away, mark = (tmp_path / name for name in ("instance", "away", "mark"))
     with running(tmp_path, "-w", "2") as started:
+        wait_until(lambda: _who_serves(started) == {*started.workers()[1:]})
         # Both workers have the database open.
         for _ in range(20):
             assert started.get("/api/health/ready").ok
@@ -360,6 +361,17 @@ def test_a_folder_that_goes_away_is_noticed_and_its_return_too(tmp_path: Path) -
             assert started.exec("bob", "echo back").status_code == 202
             assert started.poll_until_finished("bob")[-1]["returncode"] == 0
         assert not mark.exists(), "nothing of what was refused was started"
+
+
+def _who_serves(started: Server) -> set[int]:
+    """Return the workers that answer: one that is late would make the folder anew."""
+    callers = [str(uuid.uuid4()) for _ in range(8)]
+    for caller in callers:
+        started.exec(caller, "echo $PPID")
+    return {
+        int(started.poll_until_finished(caller)[-1]["output"] or 0)
+        for caller in callers
+    }
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
