@@ -10,6 +10,8 @@ from flask import Response, current_app, g, request
 JSON = "application/json"
 TEXT = "text/plain"
 
+EVENTS = "text/event-stream"
+
 # What a caller may ask for; the charset that we answer in may be named.
 _OFFERED = [JSON, f"{JSON};charset=utf-8", TEXT, f"{TEXT};charset=utf-8"]
 
@@ -57,3 +59,9 @@ def prefers_text() -> bool:
     """Return whether the caller would rather have plain text than JSON."""
     best = request.accept_mimetypes.best_match(_OFFERED)
     return best is not None and best.startswith(TEXT)
+
+
+def prefers_events() -> bool:
+    """Return whether the caller would rather have events than anything else."""
+    best = request.accept_mimetypes.best_match([*_OFFERED, EVENTS])
+    return best == EVENTS

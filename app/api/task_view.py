@@ -8,6 +8,7 @@ from flask import request, url_for
 
 from app.api.rendering import rfc3339
 from app.api.resource import services
+from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
 
 
@@ -29,6 +30,9 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "returncode": task.returncode,
         "signal": task.signal,
         "leftovers": task.leftovers,
+        "usage": _usage(task),
+        "stderr": _stderr(task),
+        "position": services().lookup.position(task),
     }
     return {
         "task_id": task.task_id,
@@ -61,6 +65,19 @@ def _progress(task: TaskRecord) -> dict[str, int | None] | None:
     return {"done": task.progress_done, "total": task.progress_total}
 
 
+def _usage(task: TaskRecord) -> dict[str, float] | None:
+    """Return what a command has used, as far as that is known."""
+    used = {"cpu_seconds": task.cpu_seconds, "max_rss_bytes": task.max_rss_bytes}
+    return {name: value for name, value in used.items() if value is not None} or None
+
+
+def _stderr(task: TaskRecord) -> dict[str, int] | None:
+    """Return how much is in the output of its own that stderr has, if it has one."""
+    if task.stderr_end_offset is None:
+        return None
+    return services().lookup.output_facts(task, STDERR)
+
+
 def _result(task: TaskRecord) -> Any:
     """Return what came of a finished task, or why nothing did."""
     if task.finished is None:
@@ -76,6 +93,8 @@ def _result(task: TaskRecord) -> Any:
 def _links(task: TaskRecord) -> list[dict[str, str]]:
     href = href_of(task)
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
+    if task.stderr_end_offset is not None:
+        links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})
     if task.finished is None:
         links.append({"rel": "cancel", "href": href, "method": "DELETE"})
     return links

@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = sa.MetaData()
 
@@ -37,11 +37,15 @@ tasks = sa.Table(
     sa.Column("max_rss_bytes", sa.BigInteger),
     sa.Column("end_offset", sa.BigInteger, nullable=False),
     sa.Column("dropped_bytes", sa.BigInteger, nullable=False),
+    sa.Column("stderr_end_offset", sa.BigInteger),
+    sa.Column("stderr_dropped_bytes", sa.BigInteger),
     sa.Column("polled_offset", sa.BigInteger, nullable=False),
     sa.Column("polled_end", sa.Boolean, nullable=False),
     sa.Column("progress_done", sa.Integer),
     sa.Column("progress_total", sa.Integer),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("is_queued", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("max_running", sa.Integer),
     sa.Column("result", sa.Text),
     sa.Column("command", sa.Text),
 )
@@ -158,3 +162,20 @@ audit = sa.Table(
     sa.Column("request_id", sa.Text),
 )
 sa.Index("audit_of_actor", audit.c.actor, audit.c.at)
+
+# Requests that came with an Idempotency-Key, and what was answered.
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    # A digest of the caller, the route and the key.
+    sa.Column("digest", sa.Text, primary_key=True),
+    # What was asked: another body under the same key is refused.
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False, index=True),
+    # Written with the task: from then on nothing is started under the key again.
+    sa.Column("task_id", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("headers", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+)

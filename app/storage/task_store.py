@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from app.errors import CapacityExceeded, NotAuthenticated, SlotBusy, UuidRefused
 
 from .engine import Database
-from .tables import UNFINISHED, accounts, tasks, used_uuids
+from .line import COLUMNS as LINE_COLUMNS
+from .line import Line
+from .tables import UNFINISHED, accounts, idempotency, tasks, used_uuids
 
 Row = Mapping[str, Any]
 
@@ -19,18 +21,26 @@ USED_SECONDS = 2 * 86400.0
 
 
 @dataclass(frozen=True)
+class Room:
+    """How many tasks of a kind may run at a time, and how many may wait for that."""
+
+    max_running: int
+    max_queued: int = 0
+
+
+@dataclass(frozen=True)
 class Admission:
     """What has to hold for a task to be taken on, across all workers.
 
-    `max_unfinished` tasks of its kind may be on its host, `max_of_command` of its
-    command. `account` is the number of the account it is started by, `uuid` the
-    digest of the signed uuid that the start uses up.
+    `room` is for tasks of its kind on its host. `account` is the number of the account it is started by, `uuid` the
+    digest of the signed uuid that the start uses up, `request` the digest of the request
+    under which it is kept, so that this starts nothing again.
     """
 
-    max_unfinished: int
-    max_of_command: int | None = None
+    room: Room
     account: int | None = None
     uuid: str | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,10 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: Row, admission: Admission) -> None:
+    def add(self, row: Row, admission: Admission) -> bool:
         """Add a task that has not finished, if it may be taken on.
+
+        Return whether it has to wait for room.
 
         Raises NotAuthenticated where its account was removed, UuidRefused where its
         uuid was used, SlotBusy where its slot holds another task, CapacityExceeded
@@ -56,20 +68,41 @@ class TaskStore:
         """
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {row['host']}")
-            owner = _owner(connection, row, admission)
+            now: dict[str, Any] = {"owner": _owner(connection, row, admission)}
             _use_up(connection, admission)
             holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
             if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
                 raise SlotBusy(task_id)
-            of_kind = tasks.c.kind == row["kind"]
-            _check_room(connection, row, of_kind, admission.max_unfinished)
-            if admission.max_of_command is not None:
-                of_command = tasks.c.command == row["command"]
-                _check_room(connection, row, of_command, admission.max_of_command)
+            waits = _has_to_wait(connection, row, admission.room)
+            now["is_queued"] = waits
+            _tie(connection, admission.request, row["task_id"])
             try:
-                connection.execute(sa.insert(tasks).values({**row, "owner": owner}))
+                connection.execute(sa.insert(tasks).values({**row, **now}))
             except sa.exc.IntegrityError as error:  # taken on another host just now
                 raise SlotBusy from error
+        return waits
+
+    def claim(
+        self, host: str, kind: str, task_ids: Collection[str], *, max_running: int
+    ) -> Sequence[str]:
+        """Return those of the waiting `task_ids` whose turn it is; they run from now.
+
+        Others may be before them in the line: for those room is kept.
+        """
+        with self._database.write() as connection:
+            self._database.lock(connection, f"admission {host}")
+            line = Line(_unfinished(connection, host, kind), max_running=max_running)
+            claimed = [each for each in line.next_to_run() if each in task_ids]
+            if claimed:
+                these = tasks.c.task_id.in_(claimed)
+                statement = sa.update(tasks).where(these, UNFINISHED)
+                connection.execute(statement.values(is_queued=False))
+            return claimed
+
+    def queue(self, host: str, kind: str) -> Sequence[str]:
+        """Return the tasks that wait on a host, in the order of their turns."""
+        with self._database.read() as connection:
+            return Line(_unfinished(connection, host, kind)).waiting()
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid has started a command."""
@@ -190,14 +223,22 @@ class TaskStore:
             return connection.execute(statement).rowcount == 1
 
 
-def _check_room(
-    connection: sa.Connection, row: Row, which: sa.ColumnElement[bool], most: int
-) -> None:
-    """Raise CapacityExceeded where as many of `which` run on the host as may."""
-    on_host = tasks.c.host == row["host"], which, UNFINISHED
-    count = sa.select(sa.func.count()).where(*on_host)
-    if connection.execute(count).scalar_one() >= most:
+def _has_to_wait(connection: sa.Connection, row: Row, room: Room) -> bool:
+    """Return whether a new task has to; raise CapacityExceeded where it may not."""
+    others = _unfinished(connection, row["host"], row["kind"])
+    line = Line([*others, row], max_running=room.max_running)
+    if row["task_id"] in line.next_to_run():
+        return False
+    if len(line.waiting()) > room.max_queued:
         raise CapacityExceeded(retry_after_seconds=1)
+    return True
+
+
+def _unfinished(connection: sa.Connection, host: str, kind: str) -> Sequence[Row]:
+    on_host = tasks.c.host == host, tasks.c.kind == kind
+    columns = (tasks.c[name] for name in LINE_COLUMNS)
+    query = sa.select(*columns).where(*on_host, UNFINISHED).order_by(tasks.c.number)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _seen_by(viewer: Viewer) -> sa.ColumnElement[bool]:
@@ -220,6 +261,14 @@ def _owner(connection: sa.Connection, row: Row, admission: Admission) -> str | N
     if name is None:
         raise NotAuthenticated
     return str(name)
+
+
+def _tie(connection: sa.Connection, request: str | None, task_id: str) -> None:
+    """Tie a request that is kept to the task that it starts."""
+    if request is not None:
+        of_request = idempotency.c.digest == request
+        tied = sa.update(idempotency).where(of_request)
+        connection.execute(tied.values(task_id=task_id))
 
 
 def _use_up(connection: sa.Connection, admission: Admission) -> None:

@@ -45,7 +45,8 @@ class Origin:
 
     `owner` is their name, `account` the number of their account where they have
     proved that it is theirs. `slot` holds one task at a time. `uuid` is the digest
-    of a signed uuid, which starts one task.
+    of a signed uuid, which starts one task, `request` that of a request that is kept
+    with its answer.
     """
 
     owner: str | None
@@ -53,3 +54,4 @@ class Origin:
     account: int | None = None
     slot: str | None = None
     uuid: str | None = None
+    request: str | None = None

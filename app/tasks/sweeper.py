@@ -20,7 +20,7 @@ from app.processes.orphans import end_orphans
 from app.storage.task_store import TaskStore
 
 from .command_job import MARK
-from .output import OutputFolder
+from .output import STDERR, OutputFolder, TaskOutput
 from .states import State
 from .worker import Worker
 
@@ -135,10 +135,12 @@ class Sweeper:
         log.warning("tasks.lost", count=len(lost), survivors=survivors)
 
     def _write_lost(self, task_id: str) -> None:
-        output = self._outputs.reopen(task_id)
-        if output is not None:
+        stdout = self._outputs.reopen(task_id)
+        facts = {}
+        if stdout is not None:
+            output = TaskOutput(stdout, self._outputs.reopen(task_id, STDERR))
             output.close()
-        facts = output.facts() if output is not None else {}
+            facts = output.facts()
         self._store.finish(
             task_id,
             state=State.LOST,
@@ -146,6 +148,7 @@ class Sweeper:
             finished=time.time(),
             **facts,
         )
+        self._outputs.tell(task_id)
 
     def _expire(self) -> None:
         """Forget what is past its age, or past the number that is kept."""

@@ -94,7 +94,7 @@ class Start(BaseResource):
             task = services().runs.grant(Wish(**body), origin())
             note(task_id=task.task_id)
             if wait_seconds:
-                services().backend.wait(task.task_id, seconds=wait_seconds)
+                services().wait_for_end(task.task_id, seconds=wait_seconds)
                 task = _now(task)
         return render_json(show(task), 201, {"Location": href_of(task), **headers})
 

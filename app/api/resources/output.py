@@ -1,0 +1,203 @@
+"""What a task has written: read by offset, waited for, followed."""
+
+import errno
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+from flask import Response, request, stream_with_context
+
+from app.api.guard import caller
+from app.api.rendering import (
+    EVENTS,
+    TEXT,
+    prefers_events,
+    prefers_text,
+    render_head,
+    render_json,
+)
+from app.api.resource import BaseResource, Takes, services
+from app.api.schemas.task import OUTPUT_LIMIT_BYTES, OUTPUT_QUERY
+from app.api.task_view import show
+from app.errors import Fault, InvalidInput, ShuttingDown
+from app.tasks.lookup import OutputPart
+from app.tasks.output import STDOUT
+from app.tasks.record import TaskRecord
+
+# How often one who follows is looked at, whether there still is somebody.
+TICK_SECONDS = 1.0
+# Ticks without output between signs of life, for proxies that would hang up.
+HEARTBEAT_TICKS = 15
+
+# A proxy is to pass on at once what comes.
+_LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class TaskOutput(BaseResource):
+    """What the task has written, by byte offset; reading does not consume."""
+
+    takes: ClassVar = {"get": Takes(query=OUTPUT_QUERY)}
+
+    def get(self, task_id: str, query: dict[str, Any]) -> Response:
+        """Return a part of it, or all of it as it comes."""
+        task = self._task(task_id)
+        stream, offset = query.get("stream", STDOUT), query.get("offset", 0)
+        if prefers_events():
+            return _events(task, stream, _resumed(offset))
+        if query.get("follow"):
+            return _followed(task, stream, offset)
+        return _part(task, stream, offset, query)
+
+    def head(self, task_id: str, query: dict[str, Any]) -> Response:
+        """Wait for nothing, and follow nothing."""
+        task = self._task(task_id)
+        _check(task, query.get("stream", STDOUT), query.get("offset", 0))
+        return render_head()
+
+    def _task(self, task_id: str) -> TaskRecord:
+        return services().lookup.get(task_id, services().viewer(caller()))
+
+
+def _check(task: TaskRecord, stream: str, offset: int) -> None:
+    """Raise InvalidInput for an offset beyond the end, before an answer is begun."""
+    services().lookup.read(
+        task, stream=stream, offset=offset, limit=1, whole_characters=False
+    )
+
+
+def _part(
+    task: TaskRecord, stream: str, offset: int, query: dict[str, Any]
+) -> Response:
+    raw = prefers_text()
+    wait_seconds = query.get("wait_seconds", 0)
+    with ExitStack() as held:
+        if wait_seconds:
+            held.enter_context(services().waiting())
+        task, part = services().follower.read(
+            task,
+            services().viewer(caller()),
+            stream=stream,
+            offset=offset,
+            limit=query.get("limit", OUTPUT_LIMIT_BYTES),
+            whole_characters=not raw,
+            wait_seconds=wait_seconds,
+        )
+    if raw:
+        headers = {
+            "X-Next-Offset": str(part.next_offset),
+            "X-Dropped-Bytes": str(part.dropped_bytes),
+        }
+        return Response(part.data, 200, headers, mimetype=TEXT)
+    return render_json(
+        {
+            "task_id": task.task_id,
+            "stream": stream,
+            "offset": part.offset,
+            "next_offset": part.next_offset,
+            "dropped_bytes": part.dropped_bytes,
+            "text": part.data.decode(errors="replace"),
+            "eof": part.eof,
+            "state": task.state,
+        }
+    )
+
+
+def _followed(task: TaskRecord, stream: str, offset: int) -> Response:
+    """Return the very bytes as they come."""
+    _check(task, stream, offset)
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            for part in _parts(task, stream, offset, whole_characters=False):
+                yield part.data if part is not None else b""
+        except ShuttingDown as error:
+            # Broken off, so that nobody takes what came for all.
+            raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
+
+    return _streamed(pieces(), TEXT)
+
+
+def _events(task: TaskRecord, stream: str, offset: int) -> Response:
+    """Return the text as events whose ids are offsets, and the task in the end."""
+    _check(task, stream, offset)
+
+    def pieces() -> Iterator[bytes]:
+        yield b"retry: 1000\n\n"
+        ticks = 0
+        try:
+            for part in _parts(task, stream, offset, whole_characters=True):
+                ticks = ticks + 1 if part is None else 0
+                if part is not None:
+                    yield _event(part)
+                elif ticks % HEARTBEAT_TICKS == 0:
+                    yield b": still there\n\n"
+        except ShuttingDown:
+            return  # the client asks again, and another worker goes on
+        viewer = services().viewer(caller())
+        ended = json.dumps(show(services().lookup.get(task.task_id, viewer)))
+        yield f"event: end\ndata: {ended}\n\n".encode()
+
+    return _streamed(pieces(), EVENTS)
+
+
+def _event(part: OutputPart) -> bytes:
+    data: dict[str, Any] = {"text": part.data.decode(errors="replace")}
+    if part.dropped_bytes:
+        data["dropped_bytes"] = part.dropped_bytes
+    text = json.dumps(data, ensure_ascii=False)
+    return f"event: output\nid: {part.next_offset}\ndata: {text}\n\n".encode()
+
+
+def _parts(
+    task: TaskRecord, stream: str, offset: int, *, whole_characters: bool
+) -> Iterator[OutputPart | None]:
+    """Give the parts as they come, for as long as there is somebody to take them."""
+    parts = services().follower.follow(
+        task,
+        services().viewer(caller()),
+        stream=stream,
+        offset=offset,
+        whole_characters=whole_characters,
+        idle_seconds=TICK_SECONDS,
+    )
+    for part in parts:
+        if part is None and _hung_up():
+            raise ConnectionResetError(errno.ECONNRESET, "the client has hung up")
+        yield part
+
+
+def _streamed(pieces: Iterator[bytes], mimetype: str) -> Response:
+    """Return an answer that holds one of the places to wait until it is over."""
+    with ExitStack() as held:
+        held.enter_context(services().waiting())
+        body = stream_with_context(pieces)
+        response = Response(body, 200, _LIVE, mimetype=mimetype)
+        response.call_on_close(held.pop_all().close)
+    return response
+
+
+def _resumed(offset: int) -> int:
+    """Return where a client goes on that has lost its connection."""
+    last = request.headers.get("Last-Event-ID")
+    if last is None:
+        return offset
+    if not (last.isascii() and last.isdecimal() and len(last) <= 18):
+        raise InvalidInput([Fault("Last-Event-ID", "is not one that was given")])
+    return int(last)
+
+
+def _hung_up() -> bool:
+    """Return whether the client has closed its connection: writing would not tell."""
+    connection = request.environ.get(
+        "gunicorn.socket", request.environ.get("werkzeug.socket")
+    )
+    if not isinstance(connection, socket.socket):
+        return False
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except (BlockingIOError, ValueError):  # nothing to read; TLS, which cannot peek
+        return False
+    except OSError:
+        return True
