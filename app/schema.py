@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from jsonschema.validators import extend
 
 from app.errors import Fault
@@ -23,6 +24,17 @@ def _whole_pattern(
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
+def _multiple_of(
+    validator: Any, divisor: Any, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
+    """Take a number that is too large to be divided for no multiple."""
+    whole = Draft202012Validator.VALIDATORS["multipleOf"]
+    try:
+        yield from whole(validator, divisor, instance, schema)
+    except OverflowError:
+        yield ValidationError(f"{instance!r} is not a multiple of {divisor!r}")
+
+
 def _is_string(_checker: Any, instance: Any) -> bool:
     """Take what UTF-8 can hold: a lone surrogate is JSON, but no character."""
     if not isinstance(instance, str):
@@ -34,16 +46,35 @@ def _is_string(_checker: Any, instance: Any) -> bool:
     return True
 
 
+def _is_number(_checker: Any, instance: Any) -> bool:
+    """Take what JSON can hold: no NaN, which no bound would refuse, nor infinity."""
+    if not isinstance(instance, int | float) or isinstance(instance, bool):
+        return False
+    return not isinstance(instance, float) or isfinite(instance)
+
+
 _Validator = extend(
     Draft202012Validator,
-    {"pattern": _whole_pattern},
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("string", _is_string),
+    {"pattern": _whole_pattern, "multipleOf": _multiple_of},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"string": _is_string, "number": _is_number}
+    ),
 )
 
+_FORMATS = FormatChecker(formats=())
+
+
+def _is_regex(instance: Any) -> bool:
+    return not isinstance(instance, str) or bool(re.compile(instance))
+
+
+# It may also be too large, or nested too deeply, to be compiled.
+_NO_REGEX = (re.error, OverflowError, RecursionError)
+_FORMATS.checks("regex", raises=_NO_REGEX)(_is_regex)
 
 # Checks schemas themselves; by the format it sees patterns that are none.
 _META_VALIDATOR = Draft202012Validator(
-    Draft202012Validator.META_SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER
+    Draft202012Validator.META_SCHEMA, format_checker=_FORMATS
 )
 
 

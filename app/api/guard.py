@@ -137,8 +137,16 @@ def _refuse_foreign_origin() -> None:
             raise Forbidden("A page of another site may not do this.")
         return
     sender = request.headers.get("Origin")
-    if sender is not None and urlsplit(sender).netloc != request.host:
+    if sender is not None and _host_of(sender) != request.host:
         raise Forbidden("A page of another site may not do this.")
+
+
+def _host_of(url: str) -> str | None:
+    """Return host and port of a URL, None where it has none that can be read."""
+    try:
+        return urlsplit(url).netloc or None
+    except ValueError:
+        return None
 
 
 @contextmanager

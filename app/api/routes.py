@@ -131,11 +131,13 @@ def _redirect() -> Response | None:
     """Send a path without its last slash to the one with it, in our own words.
 
     Werkzeug's redirect is a page of HTML, with a host and a scheme that a proxy in
-    front may have changed.
+    front may have changed. What there is below v3, only users learn.
     """
     redirect = request.routing_exception
     if not isinstance(redirect, RequestRedirect):
         return None
+    if request.path.startswith("/v3/"):
+        admit_unknown()
     path = urlsplit(redirect.new_url)._replace(scheme="", netloc="").geturl()
     links = [{"rel": "canonical", "href": path}]
     return render_json({"links": links}, redirect.code, {"Location": path})

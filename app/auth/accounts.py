@@ -79,7 +79,7 @@ class Accounts:
         AccountExists or LastAdmin.
         """
         whole = {"username": username, "admin": False} | dict(user)
-        if self._store.find(username):
+        if is_username(username) and self._store.find(username):
             return self.change(username, whole), False
         if whole["username"] != username:
             fault = f"is not {username!r}, and there is no such user to be renamed"

@@ -226,7 +226,11 @@ def _start(
     environment = dict(command.environment)
     with _input(command.stdin) as stdin:
         popen = subprocess.Popen(
-            command.limits.argv(command.argv, path=environment.get("PATH", "")),
+            command.limits.argv(
+                command.argv,
+                path=environment.get("PATH", os.defpath),
+                cwd=command.cwd,
+            ),
             stdin=stdin,
             stdout=output,
             stderr=output,

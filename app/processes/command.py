@@ -9,8 +9,9 @@ from .limits import Limits
 # MAX_ARG_STRLEN of Linux, 32 pages, less the closing NUL: execve refuses more.
 ARGUMENT_LIMIT_BYTES = 32 * 4096 - 1
 # What arguments and environment may have together, each string with its NUL and its
-# pointer, less what is still added to the environment.
-TOTAL_LIMIT_BYTES = os.sysconf("SC_ARG_MAX") - 8192
+# pointer, less what is still added to them. Of a stack without a limit they get no
+# more than 6 MiB (bprm_stack_limits in fs/exec.c), which sysconf does not know.
+TOTAL_LIMIT_BYTES = min(os.sysconf("SC_ARG_MAX"), 6 * 2**20) - 8192
 _POINTER_BYTES = 8
 
 
@@ -54,7 +55,9 @@ def argument_fault(argument: str, *, name: str = "") -> str | None:
 def total_fault(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
     """Return what keeps arguments and environment from being taken together."""
     strings = [*argv, *(f"{name}={value}" for name, value in environment.items())]
-    size = sum(len(text.encode()) + 1 + _POINTER_BYTES for text in strings)
+    # The service's own environment need not be UTF-8: its bytes are surrogates here.
+    encoded = (text.encode(errors="surrogateescape") for text in strings)
+    size = sum(len(text) + 1 + _POINTER_BYTES for text in encoded)
     if size > TOTAL_LIMIT_BYTES:
         return f"makes {size} bytes in all, the system takes {TOTAL_LIMIT_BYTES}"
     return None

@@ -1,16 +1,18 @@
 """What a command may use, as the kernel holds it to that."""
 
+import os
+import resource
 import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-#: By which option of prlimit(1) each is set.
+#: By which option of prlimit(1) each is set, and what the kernel calls it.
 _OPTIONS = {
-    "cpu_seconds": "--cpu",
-    "memory_bytes": "--as",
-    "processes": "--nproc",
-    "file_bytes": "--fsize",
+    "cpu_seconds": ("--cpu", resource.RLIMIT_CPU),
+    "memory_bytes": ("--as", resource.RLIMIT_AS),
+    "processes": ("--nproc", resource.RLIMIT_NPROC),
+    "file_bytes": ("--fsize", resource.RLIMIT_FSIZE),
 }
 #: By which signal the kernel says that one was reached; the others only refuse.
 LIMIT_OF_SIGNAL = {
@@ -31,25 +33,37 @@ class Limits:
     processes: int | None = None
     file_bytes: int | None = None
 
-    def argv(self, argv: Sequence[str], *, path: str) -> Sequence[str]:
+    def argv(
+        self, argv: Sequence[str], *, path: str, cwd: str | None = None
+    ) -> Sequence[str]:
         """Return what runs `argv` within these bounds; raise OSError if nothing can.
 
-        They are set by prlimit(1) between fork and exec, and it becomes the program:
-        in a process with threads, nothing of ours may be run there.
+        The program is looked for as its start in `cwd` does, in the folders of `path`.
+        The bounds are set by prlimit(1) between fork and exec, and it becomes the
+        program: in a process with threads, nothing of ours may be run there.
         """
         bounds = {name: value for name, value in asdict(self).items() if value}
         if not bounds:
             return argv
         # It would report a program that is not there as its own failure.
-        if shutil.which(argv[0], path=path) is None:
+        program = argv[0]
+        if "/" in program:
+            program = os.path.join(cwd or "", program)  # noqa: PTH118 - keeps a "./"
+        if shutil.which(program, path=path) is None:
             raise FileNotFoundError(f"There is no program {argv[0]!r} to be run.")
         prlimit = shutil.which("prlimit")
         if prlimit is None:
             raise FileNotFoundError("Limits need prlimit, a program of util-linux.")
-        options = [f"{_OPTIONS[name]}={_range(name, n)}" for name, n in bounds.items()]
+        options = [_option(name, bound) for name, bound in bounds.items()]
         return [prlimit, *options, "--", *argv]
 
 
-def _range(name: str, bound: int) -> str:
+def _option(name: str, bound: int) -> str:
+    option, kind = _OPTIONS[name]
     # The soft one of processor time sends SIGXCPU, which names the reason.
-    return f"{bound}:{bound + 1}" if name == "cpu_seconds" else str(bound)
+    soft, hard = bound, bound + 1 if name == "cpu_seconds" else bound
+    # What the service itself is held to, it may tighten but not loosen.
+    _, most = resource.getrlimit(kind)
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    return f"{option}={soft}:{hard}"

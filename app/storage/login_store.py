@@ -50,7 +50,8 @@ class LoginStore:
                 ([row.at for row in before], bounds.all_addresses),
             ):
                 if len(times) >= limit:
-                    free = times[-limit] + bounds.seconds
+                    # No more than now: the clock of another host may be ahead.
+                    free = min(times[-limit], now) + bounds.seconds
                     raise TooManyAttempts(retry_after_seconds=ceil(free - now) or 1)
             row = {"subject": subject, "address": address, "at": now}
             added = sa.insert(attempts).values(**row).returning(attempts.c.number)

@@ -102,7 +102,7 @@ class Catalogue:
         """Return the order of whoever may run anything."""
         argv = ("/bin/sh", "-c", wish.cmd) if wish.cmd is not None else wish.argv or ()
         environment = {**self._environment, **wish.env}
-        if faults := self._free_faults(wish, environment):
+        if faults := self._free_faults(wish, argv, environment):
             raise InvalidInput(faults)
         command = Command(
             tuple(argv),
@@ -113,7 +113,9 @@ class Catalogue:
         )
         return Order(command, cmd=wish.cmd)
 
-    def _free_faults(self, wish: Wish, environment: Mapping[str, str]) -> list[Fault]:
+    def _free_faults(
+        self, wish: Wish, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> list[Fault]:
         faults = [Fault("env", f.message) for f in _ENV.faults(wish.env)]
         texts = {"cmd": wish.cmd, "cwd": wish.cwd} | {
             f"argv.{number}": text for number, text in enumerate(wish.argv or ())
@@ -130,8 +132,8 @@ class Catalogue:
         if (wish.timeout_seconds or 0) > self._timeout_seconds:
             fault = f"is more than the {self._timeout_seconds:g} that commands may run"
             faults.append(Fault("timeout_seconds", fault))
-        if not faults and (fault := total_fault(wish.argv or [], environment)):
-            faults.append(Fault("argv", fault))
+        if not faults and (fault := total_fault(argv, environment)):
+            faults.append(Fault("argv" if wish.cmd is None else "cmd", fault))
         return faults
 
     def _current(self) -> Mapping[str, Entry]:
@@ -139,25 +141,32 @@ class Catalogue:
         with self._lock:
             try:
                 stat = self._path.stat()
-            except OSError as error:
+                seen = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
+                if seen != self._read:
+                    self._read_again(seen)
+            except OSError as error:  # which may pass without a change of the file
                 self._refuse((), [Fault("", error.strerror or str(error))])
-                return self._entries
-            seen = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
-            if seen != self._read:
-                try:
-                    self._entries = self._load()
-                except InvalidInput as error:
-                    self._refuse(seen, error.faults)
-                else:
-                    self._read = seen
-                    log.info("catalogue.read", commands=sorted(self._entries))
             return self._entries
 
+    def _read_again(self, seen: tuple[int, ...]) -> None:
+        try:
+            self._entries = self._load()
+        except InvalidInput as error:
+            self._refuse(seen, error.faults)
+        except RecursionError:
+            self._refuse(seen, [Fault("", "is nested too deeply")])
+        else:
+            self._read = seen
+            log.info("catalogue.read", commands=sorted(self._entries))
+
     def _load(self) -> Mapping[str, Entry]:
-        """Return the file's commands; raise InvalidInput naming every fault."""
+        """Return the file's commands; raise InvalidInput naming every fault.
+
+        Raises OSError where it cannot be read.
+        """
         try:
             document = tomllib.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise InvalidInput([Fault("", str(error))]) from error
         faults = _FILE.faults(document)
         entries = {}
@@ -165,8 +174,9 @@ class Catalogue:
             try:
                 entries[name] = self._entry(name, table)
             except InvalidInput as error:
-                path = f"commands.{name}."
-                faults += [replace(f, path=path + f.path) for f in error.faults]
+                paths = [f"commands.{name}.{f.path}" for f in error.faults]
+                named = zip(paths, error.faults, strict=True)
+                faults += [replace(f, path=path.rstrip(".")) for path, f in named]
         if faults:
             raise InvalidInput(faults)
         return entries
@@ -183,7 +193,7 @@ class Catalogue:
         """Say once of each state of the file that it cannot be used."""
         if seen != self._read:
             self._read = seen
-            shown = [f"{fault.path}: {fault.message}" for fault in faults]
+            shown = [": ".join(filter(None, (f.path, f.message))) for f in faults]
             kept = sorted(self._entries)
             log.error(
                 "catalogue.refused", path=str(self._path), faults=shown, kept=kept

@@ -56,8 +56,12 @@ class CommandJob:
 
     def _limit(self, ending: Ending) -> dict[str, str]:
         """Return which of the command's own limits has ended it, if one did."""
-        name = LIMIT_OF_SIGNAL.get(ending.signal or "")
-        if ending.reason != "signal" or getattr(self._limits, name or "", None) is None:
+        name = LIMIT_OF_SIGNAL.get(ending.signal or "", "")
+        # One that goes on after SIGXCPU is killed a second later.
+        most = self._limits.cpu_seconds
+        if ending.signal == "SIGKILL" and most and (ending.cpu_seconds or 0) > most:
+            name = "cpu_seconds"
+        if ending.reason != "signal" or getattr(self._limits, name, None) is None:
             return {}
         return {"reason": "limit", "detail": f"the limit {name} was reached"}
 

@@ -1,7 +1,7 @@
 """One command of the catalogue: what it takes, and what becomes of that."""
 
 import json
-import shlex
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +13,17 @@ from app.schema import Schema
 from .order import Order, Wish
 from .parameter import Parameter, written
 from .template import Template
+
+# A part of a cmd, as a shell splits it. What is expanded or done there is text here.
+_PIECE = re.compile(
+    r"""
+    (?P<blank> [ \t\n]+ ) | (?P<plain> [^ \t\n'"\\]+ ) | \\(?P<escaped> . )
+    | '(?P<single> [^']* )' | "(?P<double> (?: [^"\\]+ | \\. )*+ )"
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+# What a backslash escapes between double quotes; the newline goes with it.
+_ESCAPED = re.compile(r'\\(?:\n|([$`"\\]))')
 
 # What no environment can have a variable called, and what is ours to set.
 VARIABLE = r"(?!BELLHOP_)[A-Za-z_][A-Za-z0-9_]*"
@@ -59,11 +70,7 @@ ENTRY = Schema(
             "params": {
                 "type": "object",
                 "propertyNames": {"pattern": "[a-z][a-z0-9_]*"},
-                # A reference could name a document that is elsewhere.
-                "additionalProperties": {
-                    "type": "object",
-                    "propertyNames": {"not": {"enum": ["$ref", "$dynamicRef"]}},
-                },
+                "additionalProperties": {"type": "object"},
             },
         },
         "required": ["argv"],
@@ -94,7 +101,7 @@ class Entry:
         self.max_running: int | None = document.get("max_running")
         self.takes_stdin: bool = document.get("stdin", False)
         self.env_allowed = tuple(document.get("env_allowed", ()))
-        _check(_parameter_faults(document))
+        _check([*_surroundings_faults(document), *_parameter_faults(document)])
         self.parameters = {
             each: Parameter(each, schema)
             for each, schema in document.get("params", {}).items()
@@ -156,7 +163,8 @@ class Entry:
             if not sign or name not in self.parameters:
                 name, value = next(in_order, ""), word
             if not name:
-                faults.append(Fault("cmd", f"has more than {self.name} takes: {word}"))
+                fault = f"has more than {self.name} takes: {word[:100]}"
+                faults.append(Fault("cmd", fault))
             elif name in params:
                 faults.append(Fault(f"params.{name}", "is given more than once"))
             else:
@@ -192,11 +200,31 @@ class Entry:
 
 def words_of(cmd: str) -> list[str]:
     """Return the words of `cmd` as a shell would split it; raise InvalidInput."""
-    try:
-        return shlex.split(cmd)
-    except ValueError as error:
-        fault = Fault("cmd", f"cannot be split into words: {error}".lower())
-        raise InvalidInput([fault]) from error
+    words: list[list[str]] = []
+    position, in_word = 0, False
+    while piece := _PIECE.match(cmd, position):
+        position = piece.end()
+        kind = piece.lastgroup or ""
+        if kind == "blank":
+            in_word = False
+        elif piece[0] != "\\\n":  # which is nothing: the line goes on
+            if not in_word:
+                words.append([])
+            in_word = True
+            text = piece[kind]
+            words[-1].append(_ESCAPED.sub(r"\1", text) if kind == "double" else text)
+    if position < len(cmd):
+        rest = "backslash" if cmd[position] == "\\" else "quote that is not closed"
+        raise InvalidInput([Fault("cmd", f"ends in a {rest}")])
+    return ["".join(word) for word in words]
+
+
+def _surroundings_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
+    for name, value in document.get("env", {}).items():
+        if fault := argument_fault(value, name=name):
+            yield Fault(f"env.{name}", fault)
+    if fault := argument_fault(document.get("cwd", "")):
+        yield Fault("cwd", fault)
 
 
 def _parameter_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
@@ -206,13 +234,23 @@ def _parameter_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
         except (TypeError, ValueError):
             yield Fault(f"params.{name}", "has a date or a number that JSON has not")
             continue
-        found = Schema.faults_of_document(schema)
+        found = [*_references(schema), *Schema.faults_of_document(schema)]
         for fault in found:
             path = ".".join(filter(None, ("params", name, fault.path)))
             yield Fault(path, fault.message)
         if not found and "default" in schema:
             for fault in Parameter(name, schema).faults(schema["default"]):
                 yield Fault(f"params.{name}.default", fault.message)
+
+
+def _references(schema: Any, path: str = "") -> Iterator[Fault]:
+    """Refuse what could name a document that is elsewhere, or nowhere."""
+    steps = schema if isinstance(schema, dict) else {}
+    for name, value in enumerate(schema) if isinstance(schema, list) else steps.items():
+        at = f"{path}.{name}".lstrip(".")
+        if name in ("$ref", "$dynamicRef"):
+            yield Fault(at, "is not taken here")
+        yield from _references(value, at)
 
 
 def _template_faults(

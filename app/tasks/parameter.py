@@ -10,7 +10,6 @@ from app.errors import Fault
 from app.processes.command import argument_fault
 from app.schema import Schema
 
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -41,16 +40,17 @@ class Parameter:
         return [Fault(self.name, fault)] if fault else []
 
     def from_text(self, text: str) -> Any:
-        """Return the value that a word of a command line stands for."""
-        types = self.document.get("type", "string")
-        for name in [types] if isinstance(types, str) else types:
-            if name == "integer" and _INTEGER.fullmatch(text):
-                return int(text)
-            if name == "number" and _NUMBER.fullmatch(text) and isfinite(float(text)):
-                return json.loads(text)
-            if name == "boolean" and text in ("true", "false"):
-                return text == "true"
-        return text
+        """Return the value that a word of a command line stands for.
+
+        That is the word itself where the parameter takes it, and a number or a boolean
+        only where it does not.
+        """
+        values = [text, *_value_in(text)]
+        for value in values:
+            if not self.faults(value):
+                return value
+        is_text = "string" in self.document.get("type", "string")
+        return text if is_text else values[-1]
 
     def _argument_fault(self, value: Any) -> str | None:
         if not isinstance(value, str | int | float):
@@ -58,6 +58,12 @@ class Parameter:
         if isinstance(value, str) and value.startswith("-") and not self._takes_hyphen:
             return "begins with a hyphen, which a program may take for an option"
         return argument_fault(written(value), name=self.variable)
+
+
+def _value_in(text: str) -> list[Any]:
+    """Return the number or the boolean that a text is in JSON, if it is one."""
+    is_number = _NUMBER.fullmatch(text) and isfinite(float(text))
+    return [json.loads(text)] if is_number or text in ("true", "false") else []
 
 
 def written(value: str | float | bool) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from app.api.audit_log import note
 from app.api.guard import user
@@ -83,8 +83,10 @@ class CredentialResource(BaseResource):
     """The credentials of a user, for whom it is and for admins."""
 
     def permit(self, in_path: dict[str, Any]) -> None:
-        """Let in the user, and admins."""
+        """Let in the user, and admins; to make or end some, not by mere tokens."""
         user().require_self_or_admin(in_path["username"])
+        if request.method not in ("GET", "HEAD"):
+            user().require_password()
 
 
 class UserTokens(CredentialResource):
@@ -107,7 +109,6 @@ class UserTokens(CredentialResource):
 
     def post(self, username: str, body: dict[str, Any]) -> Response:
         """Make one; this answer alone shows it."""
-        user().require_password()
         text, token = services().tokens.issue(
             services().accounts.get(username),
             scopes=body.get("scopes"),
@@ -125,7 +126,6 @@ class UserToken(CredentialResource):
 
     def delete(self, username: str, token_id: str) -> Response:
         """Make it worth nothing, at once."""
-        user().require_password()
         services().tokens.revoke(services().accounts.get(username), token_id)
         return render_nothing()
 
@@ -135,7 +135,6 @@ class SigningKey(CredentialResource):
 
     def post(self, username: str) -> Response:
         """Make a new one, which ends the one before; this answer alone shows it."""
-        user().require_password()
         key = services().signed_callers.issue_key(username)
         return render_json({"signing_key": key}, 201, {"Cache-Control": "no-store"})
 

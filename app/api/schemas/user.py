@@ -22,9 +22,11 @@ _MEMBERS = {
     "admin": {"type": "boolean", "default": False},
 }
 
+#: A body that is no object is not shown either: it may be the password alone.
 USER = Schema(
     {
         "type": "object",
+        "writeOnly": True,
         "properties": _MEMBERS,
         "required": ["username", "password", "fullname"],
         "additionalProperties": False,
@@ -35,6 +37,7 @@ USER = Schema(
 USER_AT_PATH = Schema(
     {
         "type": "object",
+        "writeOnly": True,
         "properties": _MEMBERS,
         "required": ["password", "fullname"],
         "additionalProperties": False,
@@ -42,7 +45,12 @@ USER_AT_PATH = Schema(
 )
 
 USER_CHANGES = Schema(
-    {"type": "object", "properties": _MEMBERS, "additionalProperties": False}
+    {
+        "type": "object",
+        "writeOnly": True,
+        "properties": _MEMBERS,
+        "additionalProperties": False,
+    }
 )
 
 USERS_QUERY = page_query(detail={"type": "integer", "enum": [0, 1], "default": 0})
