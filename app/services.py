@@ -27,11 +27,13 @@ from app.host.uptime import UptimeReader
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.idempotency_store import IdempotencyStore
 from app.storage.login_store import LoginStore
 from app.storage.people_store import PeopleStore
 from app.storage.task_store import Room, TaskStore, Viewer
 from app.tasks.catalogue import Catalogue
 from app.tasks.follow import LOOK_SECONDS, Follower
+from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.order import Origin
@@ -68,6 +70,7 @@ class Services:
     tokens: Tokens
     signed_callers: SignedCallers
     audit: Audit
+    requests: KeptRequests
     people: PeopleStore
     sweeper: Sweeper
     close_seconds: float
@@ -114,6 +117,7 @@ class Services:
         # Half of a worker's threads at most check passwords, the others answer.
         passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
         tokens = Tokens(accounts)
+        requests = KeptRequests(IdempotencyStore(database))
         audit = Audit(
             AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
         )
@@ -126,7 +130,11 @@ class Services:
                 seconds=settings["TASK_RETENTION_SECONDS"],
                 count=settings["TASK_RETENTION_COUNT"],
             ),
-            housekeeping=[tokens.remove_expired, audit.remove_old],
+            housekeeping=[
+                tokens.remove_expired,
+                audit.remove_old,
+                requests.remove_old,
+            ],
         )
         lookup = Lookup(
             store=store,
@@ -161,6 +169,7 @@ class Services:
                 max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
             ),
             audit=audit,
+            requests=requests,
             lookup=lookup,
             follower=Follower(lookup=lookup, outputs=outputs, notices=notices),
             notices=notices,

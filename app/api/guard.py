@@ -6,6 +6,7 @@ What a route asks stands in :mod:`app.api.access`, for each in :mod:`app.api.rou
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,9 @@ from app.errors import (
     UuidRefused,
 )
 from app.tasks.order import Origin
+
+#: The header of a request that may be sent again.
+KEY = "Idempotency-Key"
 
 _CALLER = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -61,7 +65,8 @@ def user() -> Identity:
 def origin() -> Origin:
     """Return by whom a task is started."""
     of_uuid: Origin | None = g.get("origin")
-    return of_uuid or services().origin(caller(), g.uuid)
+    found = of_uuid or services().origin(caller(), g.uuid)
+    return replace(found, request=g.get("kept_request"))
 
 
 def caller_faults(uuid: str) -> list[Fault]:
@@ -77,11 +82,9 @@ def _signer(uuid: str, access: Access) -> Origin:
     if not current_app.config["EXEC_TOKEN_REQUIRED"]:
         return Origin(owner=uuid, slot=uuid, request_id=g.uuid)
     signed = services().signed_callers.check(uuid)
-    if (
-        access.once
-        and request.method == "POST"
-        and services().runs.is_used(signed.digest)
-    ):
+    # One that is sent again with its key gets its answer again, and starts nothing.
+    starts = access.once and request.method == "POST" and KEY not in request.headers
+    if starts and services().runs.is_used(signed.digest):
         raise UuidRefused
     return Origin(
         owner=signed.identity.username,

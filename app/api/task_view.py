@@ -48,10 +48,10 @@ def outline(task: TaskRecord) -> dict[str, Any]:
     }
 
 
-def href_of(task: TaskRecord) -> str:
+def href_of(task_id: str) -> str:
     """Return the path of a task, in the version of the route that is asked."""
     version = (request.endpoint or "").partition(".")[0]
-    return url_for("v2.task" if version == "v2" else "v3.task", task_id=task.task_id)
+    return url_for("v2.task" if version == "v2" else "v3.task", task_id=task_id)
 
 
 def moment(seconds: float | None) -> str | None:
@@ -91,7 +91,7 @@ def _result(task: TaskRecord) -> Any:
 
 
 def _links(task: TaskRecord) -> list[dict[str, str]]:
-    href = href_of(task)
+    href = href_of(task.task_id)
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
     if task.stderr_end_offset is not None:
         links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})

@@ -32,9 +32,9 @@ class Room:
 class Admission:
     """What has to hold for a task to be taken on, across all workers.
 
-    `room` is for tasks of its kind on its host. `account` is the number of the account it is started by, `uuid` the
-    digest of the signed uuid that the start uses up, `request` the digest of the request
-    under which it is kept, so that this starts nothing again.
+    `room` is for tasks of its kind on its host. `account` is the number of the account
+    it is started by, `uuid` the digest of the signed uuid that the start uses up,
+    `request` the digest of the request that is kept, and starts nothing again.
     """
 
     room: Room

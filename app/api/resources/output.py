@@ -136,7 +136,8 @@ def _events(task: TaskRecord, stream: str, offset: int) -> Response:
         except ShuttingDown:
             return  # the client asks again, and another worker goes on
         viewer = services().viewer(caller())
-        ended = json.dumps(show(services().lookup.get(task.task_id, viewer)))
+        shown = show(services().lookup.get(task.task_id, viewer))
+        ended = json.dumps(shown, ensure_ascii=False)
         yield f"event: end\ndata: {ended}\n\n".encode()
 
     return _streamed(pieces(), EVENTS)
