@@ -226,7 +226,8 @@ class TaskStore:
 def _has_to_wait(connection: sa.Connection, row: Row, room: Room) -> bool:
     """Return whether a new task has to; raise CapacityExceeded where it may not."""
     others = _unfinished(connection, row["host"], row["kind"])
-    line = Line([*others, row], max_running=room.max_running)
+    newest = {name: row.get(name) for name in LINE_COLUMNS} | {"is_queued": True}
+    line = Line([*others, newest], max_running=room.max_running)
     if row["task_id"] in line.next_to_run():
         return False
     if len(line.waiting()) > room.max_queued:
