@@ -36,9 +36,9 @@ def render_text(text: str) -> Response:
     return Response(text.removesuffix("\n") + "\n", mimetype=TEXT)
 
 
-def render_head(status: int = 200) -> Response:
-    """Return the head of a JSON answer whose body was not made."""
-    response = Response(status=status, mimetype=JSON)
+def render_head(status: int = 200, *, mimetype: str = JSON) -> Response:
+    """Return the head of an answer whose body was not made."""
+    response = Response(status=status, mimetype=mimetype)
     response.automatically_set_content_length = False
     return response
 

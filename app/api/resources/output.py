@@ -53,8 +53,11 @@ class TaskOutput(BaseResource):
     def head(self, task_id: str, query: dict[str, Any]) -> Response:
         """Wait for nothing, and follow nothing."""
         task = self._task(task_id)
-        _check(task, query.get("stream", STDOUT), query.get("offset", 0))
-        return render_head()
+        stream, offset = query.get("stream", STDOUT), query.get("offset", 0)
+        if prefers_events() or query.get("follow"):
+            _check(task, stream, offset)
+            return render_head(mimetype=EVENTS if prefers_events() else TEXT)
+        return _part(task, stream, offset, {**query, "wait_seconds": 0})
 
     def _task(self, task_id: str) -> TaskRecord:
         return services().lookup.get(task_id, services().viewer(caller()))
