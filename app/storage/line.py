@@ -21,6 +21,10 @@ class Line:
         self._waiting = [row for row in rows if row["is_queued"]]
         self._max_running = max_running
 
+    def running(self) -> list[str]:
+        """Return the tasks that run."""
+        return [row["task_id"] for row in self._running]
+
     def waiting(self) -> list[str]:
         """Return the tasks that wait, in the order of their turns."""
         return [row["task_id"] for row in self._by_turn()]

@@ -92,7 +92,9 @@ class TaskStore:
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {host}")
             line = Line(_unfinished(connection, host, kind), max_running=max_running)
-            claimed = [each for each in line.next_to_run() if each in task_ids]
+            # Some may run already: a claim whose answer was lost.
+            turns = [*line.running(), *line.next_to_run()]
+            claimed = [each for each in turns if each in task_ids]
             if claimed:
                 these = tasks.c.task_id.in_(claimed)
                 statement = sa.update(tasks).where(these, UNFINISHED)
