@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+import click
 import structlog
 from flask import Flask, Request
 from flask.sessions import NullSession, SessionInterface
@@ -48,10 +49,15 @@ def create_app(env: str | None = None) -> Flask:
     """Return the application for `env`, else for FLASK_ENV, else for production.
 
     It starts no thread, no process and no connection. Raises SettingsError, which
-    names every faulty setting at once.
+    names every faulty setting at once; below a command of `flask`, as that takes it.
     """
     config_logger()
-    return create_app_by_config(read_config(env))
+    try:
+        return create_app_by_config(read_config(env))
+    except SettingsError as error:
+        if click.get_current_context(silent=True) is None:
+            raise
+        raise click.ClickException(str(error)) from error
 
 
 def create_app_by_config(conf: BaseConfig) -> Flask:

@@ -23,6 +23,11 @@ _HANDLER_NAME = "bellhop"
 # What follows the caller in a signed uuid: a time and a signature, which is as good
 # as a password while it is fresh.
 _SIGNATURE = re.compile(r"\.[0-9]+\.[0-9A-Fa-f]{16,}")
+# In a path also a signature whose sender has lost the time before it.
+_IN_PATH = re.compile(r"(?:\.[0-9]+\.)?[0-9A-Fa-f]{60,}")
+# The loggers of servers, and how they quote what they could not read.
+_SERVERS = ("gunicorn.error", "werkzeug", "gevent")
+_QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -95,12 +100,19 @@ def config_logger(
 
 def _formatter() -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED,
+        foreign_pre_chain=[*_SHARED, _cut_quoted],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(serializer=_dump, default=repr),
         ],
     )
+
+
+def _cut_quoted(_logger: Any, _method: str, line: Any) -> Any:
+    """Cut what a server quotes of a faulty request: its credentials may be there."""
+    if line["logger"] in _SERVERS and line["level"] in ("warning", "error"):
+        line["event"] = _QUOTED.sub("…", str(line["event"]))
+    return line
 
 
 def _dump(line: Any, **options: Any) -> str:
@@ -109,6 +121,8 @@ def _dump(line: Any, **options: Any) -> str:
     It is ASCII only: C1 controls, line separators and marks of direction in what a
     caller sent can then neither forge a line nor reach a terminal.
     """
+    if isinstance(path := line.get("path"), str):
+        line = line | {"path": _IN_PATH.sub("", path)}
     return _SIGNATURE.sub("", json.dumps(line, ensure_ascii=True, **options))
 
 

@@ -12,7 +12,7 @@ from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 
 from application import create_app_by_config
-from config.config import TestingConfig
+from config.config import BaseConfig, TestingConfig
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
 
@@ -54,14 +54,17 @@ def postgres() -> Iterator[Postgres]:
 def make_app(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Flask]]:
-    """Make apps of the testing environment, with settings changed; close them."""
+    """Make apps, of the testing environment if of no other; close them.
+
+    Settings stay as changed for the later ones of the same test.
+    """
     apps: list[Flask] = []
 
-    def make(**settings: str) -> Flask:
+    def make(config: type[BaseConfig] = TestingConfig, **settings: str) -> Flask:
         monkeypatch.setenv("INSTANCE_PATH", str(tmp_path / "instance"))
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        apps.append(create_app_by_config(TestingConfig()))
+        apps.append(create_app_by_config(config()))
         return apps[-1]
 
     yield make

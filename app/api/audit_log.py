@@ -1,5 +1,6 @@
 """Keeps in the audit who did what by which request, and what came of it."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -9,9 +10,14 @@ from flask import Flask, Response, g, request
 from app.api.access import Access
 from app.api.resource import services
 from app.auth.permissions import Identity
+from app.auth.tokens import PREFIX
 from app.errors import StorageUnavailable
 
 _CHARACTERS = 300
+
+# What could be used by whoever reads it, at a place where it does not belong: a token,
+# or what follows the caller in a signed uuid.
+_SECRET = re.compile(rf"{PREFIX}[\w-]+|\.[0-9]+\.[0-9A-Fa-f]{{16,}}")
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +34,10 @@ def note(**facts: str | None) -> None:
 
 def _keep(response: Response) -> Response:
     access: Access | None = g.get("access")
-    changes = access is not None and access.audited and access.changes(request.method)
+    if request.url_rule is None or access is None:
+        changes = False  # a method that the route has not changes nothing
+    else:
+        changes = access.audited and access.changes(request.method)
     if not changes and "claimed" not in g:
         return response
     try:
@@ -48,7 +57,7 @@ def _facts(status: int) -> dict[str, Any]:
     else:
         actor, via = None, "nothing"
     return {
-        "actor": actor,
+        "actor": _kept(actor),
         "via": via,
         "address": request.remote_addr,
         "action": f"{request.method} {_route()}",
@@ -56,6 +65,7 @@ def _facts(status: int) -> dict[str, Any]:
         "status": status,
         "request_id": g.uuid,
         "target": _kept(_named_in_path()),
+        "task_id": _kept((request.view_args or {}).get("task_id")),
         "detail": f"claimed to be {g.claimed}" if "claimed" in g else None,
         **{name: _kept(text) for name, text in g.get("noted", {}).items()},
     }
@@ -70,7 +80,7 @@ def _kept(text: str | None) -> str | None:
     if text is None:
         return None
     whole = text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
-    return whole[:_CHARACTERS]
+    return _SECRET.sub("***", whole)[:_CHARACTERS]
 
 
 def _named_in_path() -> str | None:

@@ -65,10 +65,10 @@ def _progress(task: TaskRecord) -> dict[str, int | None] | None:
     return {"done": task.progress_done, "total": task.progress_total}
 
 
-def _usage(task: TaskRecord) -> dict[str, float] | None:
-    """Return what a command has used, as far as that is known."""
-    used = {"cpu_seconds": task.cpu_seconds, "max_rss_bytes": task.max_rss_bytes}
-    return {name: value for name, value in used.items() if value is not None} or None
+def _usage(task: TaskRecord) -> dict[str, float | int | None] | None:
+    if task.cpu_seconds is None:
+        return None
+    return {"cpu_seconds": task.cpu_seconds, "max_rss_bytes": task.max_rss_bytes}
 
 
 def _stderr(task: TaskRecord) -> dict[str, int] | None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from application import create_app_by_config
 from config.config import config_map
+from tests.api.callers import with_users
 
 
 @pytest.fixture
@@ -39,6 +41,12 @@ def anywhere(
 ) -> FlaskClient:
     """Return a client in each environment in turn."""
     return client_in(request.param)
+
+
+@pytest.fixture
+def v3(make_app: Callable[..., Flask]) -> FlaskClient:
+    """Return a client of an app that has users; a shell may be used."""
+    return with_users(make_app())
 
 
 @pytest.fixture

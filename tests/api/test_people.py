@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from application import create_app_by_config
 from config.config import ProductionConfig
+from tests.api.callers import BOB, with_users
 
 ANN = {"name": "Ann 安", "age": 30, "phone": "+8613800000000"}
 
@@ -135,10 +135,9 @@ def test_a_limit_has_limits(client: FlaskClient, limit: str) -> None:
 
 
 def test_in_production_the_directory_takes_an_account(
-    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Flask],
 ) -> None:
-    make_app()
-    client = create_app_by_config(ProductionConfig()).test_client()
+    client = with_users(make_app(ProductionConfig))
     for answer in (
         client.get("/v1/user"),
         client.post("/v1/user", data="no json"),
@@ -147,3 +146,6 @@ def test_in_production_the_directory_takes_an_account(
     ):
         assert answer.status_code == 401
         assert "Basic" in answer.headers["WWW-Authenticate"]
+    answer = client.post("/v1/user", json=ANN, auth=BOB)
+    assert answer.status_code == 201
+    assert client.get(answer.headers["Location"], auth=BOB).json == {"uid": 0} | ANN

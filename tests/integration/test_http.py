@@ -325,7 +325,8 @@ def test_a_signature_never_reaches_the_log(server: Server) -> None:
 def test_a_fault_of_the_host_shows_no_trace_on_a_real_server(
     tmp_path: Path, env: str
 ) -> None:
-    with running(tmp_path, "-w", "1", FLASK_ENV=env, RESPONSE_UUID="1") as started:
+    settings = {"FLASK_ENV": env, "ADMIN_PASSWORD": "a password"}
+    with running(tmp_path, "-w", "1", RESPONSE_UUID="1", **settings) as started:
         for path, status in (("/nothing", 404), ("/v1/uptime/?a=1", 400)):
             found = problem(started.get(path), status)
             assert found["uuid"] == found["request_id"]

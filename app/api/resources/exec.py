@@ -15,7 +15,7 @@ from app.api.rendering import render_head, render_json
 from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.exec import EXEC_BODY, WAIT_SECONDS, WISH_BODY
 from app.api.task_view import href_of, show
-from app.errors import CapacityExceeded, Fault, SlotBusy
+from app.errors import CapacityExceeded, Fault, SlotBusy, TaskNotFound
 from app.tasks.order import Wish
 from app.tasks.record import TaskRecord
 from app.tasks.runs import Poll
@@ -23,7 +23,9 @@ from app.tasks.runs import Poll
 # What starts; one of them is what a wish is for.
 _PROGRAMS = ("command", "cmd", "argv")
 
-_PREFERRED_WAIT = re.compile(r"(?:^|[,;])\s*wait=([0-9]{1,9})\s*(?:$|[,;])")
+_PREFERRED_WAIT = re.compile(
+    r"(?:^|[,;])\s*wait=([0-9]{1,9})\s*(?:$|[,;])", re.IGNORECASE
+)
 
 
 class SlotResource(BaseResource):
@@ -92,7 +94,7 @@ class Start(BaseResource):
 
 def _started(body: dict[str, Any]) -> Response:
     """Start what the body asks for; answer when it has ended or the wait is over."""
-    note(target=body.get("command"))
+    note(target=_named(body.get("command")))
     wait_seconds, headers = _wait_seconds(body)
     # A place to wait is taken first: what is started is answered for.
     with services().waiting() if wait_seconds else nullcontext():
@@ -120,7 +122,17 @@ def _accepted(uuid: str, task_id: str) -> Response:
 
 
 def _now(task: TaskRecord) -> TaskRecord:
-    return services().lookup.get(task.task_id, services().viewer(caller()))
+    """Return the task as it is now; as it was, to one renamed or removed meanwhile."""
+    try:
+        return services().lookup.get(task.task_id, services().viewer(caller()))
+    except TaskNotFound:  # it was started, which is what has to be answered
+        return task
+
+
+def _named(command: str | None) -> str | None:
+    """Return a command's name for the audit: what is no name may be anything."""
+    entries = services().catalogue.entries(None, every=True)
+    return command if command in [entry.name for entry in entries] else None
 
 
 def _slot() -> str:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from flask import Response, current_app
 
+from app.api.audit_log import note
 from app.api.guard import origin
 from app.api.idempotency import once
 from app.api.rendering import (
@@ -97,6 +98,7 @@ class IostatTask(BaseResource):
             task = services().start_iostat(
                 count=count, wait_seconds=wait_seconds, origin=origin()
             )
+            note(target=f"count {count}, wait {wait_seconds}", task_id=task.task_id)
             return _started(task.task_id)
 
         return once(None, start, _started)

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from flask import Response, url_for
 from werkzeug.exceptions import NotFound
 
+from app.api.audit_log import note
 from app.api.errors import problem
 from app.api.pages import cut, read_cursor
 from app.api.rendering import render_json, render_nothing
@@ -35,6 +36,7 @@ class People(BaseResource):
     def post(self, body: dict[str, Any]) -> Response:
         """Add a person."""
         uid = services().people.add(_row(body))
+        note(target=str(uid))
         location = url_for("v1.person", uid=uid)
         answer = {"msg": "the person was added", "uid": uid}
         return render_json(answer, 201, {"Location": location})

@@ -1,5 +1,6 @@
 """Users: who they are, and the credentials that they have."""
 
+import re
 from typing import Any, ClassVar
 
 from flask import Response, request, url_for
@@ -19,7 +20,10 @@ from app.api.schemas.user import (
 )
 from app.api.task_view import moment
 from app.auth.tokens import Token
-from app.errors import Fault
+from app.errors import Fault, TokenNotFound
+
+# Anything else has never been given out; a database may refuse to look for it.
+_TOKEN_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 class UserResource(BaseResource):
@@ -27,7 +31,7 @@ class UserResource(BaseResource):
 
     def body_faults(self, body: dict[str, Any]) -> list[Fault]:
         """Return what is wrong with the password."""
-        note(detail=", ".join(sorted(body.keys() & USER.document["properties"].keys())))
+        note(detail=_members(body))
         return services().accounts.faults(body)
 
 
@@ -67,11 +71,14 @@ class User(UserResource):
     def put(self, username: str, body: dict[str, Any]) -> Response:
         """Make the user what the body says, whether there was one or not."""
         row, is_new = services().accounts.replace(username, body)
+        _note_rename(username, row, body)
         return _created(row) if is_new else render_json(_user(row))
 
     def patch(self, username: str, body: dict[str, Any]) -> Response:
         """Change the members given."""
-        return render_json(_user(services().accounts.change(username, body)))
+        row = services().accounts.change(username, body)
+        _note_rename(username, row, body)
+        return render_json(_user(row))
 
     def delete(self, username: str) -> Response:
         """Remove the user, who is out at once."""
@@ -126,7 +133,10 @@ class UserToken(CredentialResource):
 
     def delete(self, username: str, token_id: str) -> Response:
         """Make it worth nothing, at once."""
-        services().tokens.revoke(services().accounts.get(username), token_id)
+        account = services().accounts.get(username)
+        if not _TOKEN_ID.fullmatch(token_id):
+            raise TokenNotFound
+        services().tokens.revoke(account, token_id)
         return render_nothing()
 
 
@@ -142,6 +152,15 @@ class SigningKey(CredentialResource):
 def _created(row: Any) -> Response:
     location = url_for("v3.user", username=row["username"])
     return render_json(_user(row), 201, {"Location": location})
+
+
+def _members(body: dict[str, Any]) -> str:
+    return ", ".join(sorted(body.keys() & USER.document["properties"].keys()))
+
+
+def _note_rename(username: str, row: Any, body: dict[str, Any]) -> None:
+    if row["username"] != username:
+        note(detail=f"{_members(body)}; now {row['username']}")
 
 
 def _name(row: Any) -> str:

@@ -6,6 +6,9 @@ from app.schema import Schema
 
 PAGE = 100
 
+# What a column is compared with: PostgreSQL has no text with a NUL.
+TEXT = {"type": "string", "pattern": r"[^\x00]*"}
+
 
 def page_query(**properties: Any) -> Schema:
     """Return the schema of a list's query, with members of its own."""

@@ -1,6 +1,6 @@
 """What the routes of a task take."""
 
-from app.api.schemas.page import page_query
+from app.api.schemas.page import TEXT, page_query
 from app.schema import Schema
 from app.tasks.output import STDOUT, STREAMS
 from app.tasks.states import State
@@ -8,7 +8,7 @@ from app.tasks.states import State
 TASKS_QUERY = page_query(
     state={"type": "string", "enum": [str(state) for state in State]},
     kind={"type": "string", "enum": ["exec", "iostat", "sms"]},
-    owner={"type": "string"},
+    owner=TEXT,
 )
 
 OUTPUT_LIMIT_BYTES = 65536

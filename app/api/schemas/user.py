@@ -1,6 +1,6 @@
 """What the routes of users, their tokens and the audit take."""
 
-from app.api.schemas.page import page_query
+from app.api.schemas.page import TEXT, page_query
 from app.auth.accounts import PASSWORD_MAX_LENGTH, USERNAME, USERNAME_MAX_LENGTH
 from app.auth.permissions import Scope
 from app.schema import Schema
@@ -77,7 +77,7 @@ TOKEN = Schema(
 )
 
 AUDIT_QUERY = page_query(
-    actor={"type": "string"},
-    task_id={"type": "string"},
+    actor=TEXT,
+    task_id=TEXT,
     outcome={"type": "string", "enum": ["success", "refused", "failed"]},
 )
