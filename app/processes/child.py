@@ -39,10 +39,10 @@ class Ending:
     """How a command ended.
 
     `reason` is "exit", "signal", "limit", "timeout", what :meth:`Child.stop` was
-    given, or "status_unknown" where the kernel no longer had the exit status. `returncode`
-    is 128 plus the signal's number for one that was killed. `leftovers` says that
-    processes of the command outlived it, or would not end. `max_rss_bytes` is None
-    for a command smaller than this service.
+    given, or "status_unknown" where the kernel no longer had the exit status.
+    `returncode` is 128 plus the signal's number for one that was killed. `leftovers`
+    says that processes of the command outlived it, or would not end. `max_rss_bytes`
+    is None for a command smaller than this service.
     """
 
     reason: str
