@@ -24,6 +24,7 @@ from app.errors import StorageUnavailable, WaitersExceeded
 from app.host.iostat import iostat_samples, render_header, render_sample
 from app.host.procfs import Procfs
 from app.host.uptime import UptimeReader
+from app.processes.child import check_start
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
@@ -201,11 +202,16 @@ class Services:
             log.error("services.not_closed", runs=still_running, sweeper=not swept)
 
     def check(self) -> dict[str, bool]:
-        """Return by name whether what is needed to take work can be used now."""
-        return {
+        """Return by name whether what is needed to take work can be used now.
+
+        Processes are named where none can be started.
+        """
+        works = {
             "database": _works("database", self.database.check),
             "output": _works("output", self.outputs.check),
         }
+        starts = _works("processes", check_start)
+        return works if starts else works | {"processes": False}
 
     def start_iostat(
         self, *, count: int, wait_seconds: int, origin: Origin
@@ -256,7 +262,7 @@ class Services:
 def _works(name: str, check: Callable[[], None]) -> bool:
     try:
         check()
-    except StorageUnavailable as error:
+    except (StorageUnavailable, OSError, RuntimeError) as error:
         log.warning("check.failed", check=name, error=str(error.__cause__ or error))
         return False
     return True

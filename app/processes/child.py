@@ -20,7 +20,12 @@ from typing import IO
 
 from .command import Command
 from .ladder import Find, end_processes
-from .table import Process, processes_of_group, processes_of_run
+from .table import (
+    Process,
+    processes_marked,
+    processes_of_group,
+    processes_of_run,
+)
 
 # What the pipe holds and one read takes: with the kernel's 64 KiB a flooding
 # command waits more often, more gains little.
@@ -30,6 +35,8 @@ PIPE_BYTES = 256 * 1024
 DRAIN_SECONDS = 0.25
 # How often to look whether processes are gone that are not our own children.
 LOOK_SECONDS = 0.02
+# What every system has, and ends at once.
+_NOTHING = ("/bin/sh", "-c", ":")
 
 Sink = Callable[[memoryview], None]
 
@@ -64,6 +71,7 @@ class Child:
         self._code: int | None = None
         self._usage: resource.struct_rusage | None = None
         self._exited = False
+        self._group_lives = True
         self._pipes: list[int] = []  # those that may still give output
         self._stop_reason: str | None = None
         self._wake = -1  # an eventfd, so that a stop interrupts the wait for output
@@ -115,6 +123,9 @@ class Child:
                 reason = self._stop_reason or "timeout"
                 leftovers = self._end_everything()
             self._pump(self._drained, DRAIN_SECONDS)
+            if self._exited and self._stop_reason and reason == "exit":
+                # It was to end while its end was on the way: then all of it is.
+                leftovers = self._end_everything() or leftovers
         return self._ending(reason, leftovers=leftovers)
 
     def stop(self, reason: str) -> None:
@@ -179,14 +190,27 @@ class Child:
         self._pump(self._all_gone, DRAIN_SECONDS, look=LOOK_SECONDS)
         if not _group_exists(self._pid):
             return False
-        find = partial(processes_of_group, self._pid)
-        left = find()
-        self._end(find)
+        left = self._of_group()
+        self._end(self._of_group)
         return bool(left)
 
     def _end_everything(self) -> bool:
         """End the command and all it started; return if something would not."""
-        return bool(self._end(partial(processes_of_run, self._pid, self._mark)))
+        return bool(self._end(self._of_run))
+
+    def _of_group(self) -> Sequence[Process]:
+        return processes_of_group(self._pid) if self._has_group() else ()
+
+    def _of_run(self) -> Sequence[Process]:
+        if self._has_group():
+            return processes_of_run(self._pid, self._mark)
+        return processes_marked({self._mark})
+
+    def _has_group(self) -> bool:
+        """Return whether the command's group is there, or the pid may be another's."""
+        if self._exited and self._group_lives:
+            self._group_lives = _group_exists(self._pid)
+        return self._group_lives
 
     def _end(self, find: Find) -> Sequence[Process]:
         def wait(done: Callable[[], bool], seconds: float) -> bool:
@@ -216,7 +240,8 @@ class Child:
         """
         if error is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
+                if self._has_group():
+                    os.killpg(self._pid, signal.SIGKILL)
             self._popen.wait()
 
     def _open_pipe(self, opened: ExitStack, writers: ExitStack) -> IO[bytes]:
@@ -236,6 +261,23 @@ class Child:
         with self._stop_lock:
             os.close(self._wake)
             self._wake = -1
+
+
+def check_start() -> None:
+    """Raise OSError or RuntimeError where no command could be started and followed."""
+    errors: list[OSError] = []
+
+    def start() -> None:
+        try:
+            subprocess.run(_NOTHING, env={}, check=False)
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=start, name="check-start", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _start(
@@ -280,7 +322,10 @@ def _input(data: bytes | None) -> Iterator[int]:
 def _exit_descriptor(popen: "subprocess.Popen[bytes]") -> int:
     """Return a descriptor that can be read once the process has ended."""
     if not _gevent_reaps(popen):
-        return os.pidfd_open(popen.pid)
+        try:
+            return os.pidfd_open(popen.pid)
+        except ProcessLookupError:  # it has ended, and somebody took its exit status
+            return os.eventfd(1, os.EFD_CLOEXEC)
     # Its pid may be nobody's already: only gevent tells of the exit.
     reader, writer = os.pipe2(os.O_CLOEXEC)
 

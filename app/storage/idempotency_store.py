@@ -20,23 +20,27 @@ class IdempotencyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, row: Row, *, is_alive: Callable[[str], bool]) -> Row | None:
+    def begin(self, row: Row, *, in_flight: Callable[[Row], bool]) -> Row | None:
         """Keep a request that comes for the first time; else return what is kept.
 
-        One whose worker died before it had started anything comes for the first time
-        again. `is_alive` says so of a worker.
+        One that has started nothing comes for the first time again when it is not
+        `in_flight` any more.
         """
         of_digest = idempotency.c.digest == row["digest"]
         with self._database.write() as connection:
             self._database.lock(connection, f"request {row['digest']}")
+            # Where it is tied to a task just now, whoever takes its place starts none.
             query = sa.select(idempotency).where(of_digest)
-            found = connection.execute(query).mappings().one_or_none()
-            if found is not None:
-                has_task = found["task_id"] is not None
-                if has_task or found["status"] or is_alive(found["worker"]):
-                    return dict(found)
-                connection.execute(sa.delete(idempotency).where(of_digest))
-            connection.execute(sa.insert(idempotency).values(**row))
+            row_found = connection.execute(query).mappings().one_or_none()
+            if row_found is None:
+                connection.execute(sa.insert(idempotency).values(**row))
+                return None
+            found = dict(row_found)
+            is_same = found["fingerprint"] == row["fingerprint"]
+            started = found["task_id"] is not None or found["status"] is not None
+            if started or not is_same or in_flight(found):
+                return found
+            connection.execute(sa.update(idempotency).where(of_digest).values(**row))
             return None
 
     def answer(self, digest: str, **answer: Any) -> None:

@@ -37,17 +37,19 @@ tasks = sa.Table(
     sa.Column("max_rss_bytes", sa.BigInteger),
     sa.Column("end_offset", sa.BigInteger, nullable=False),
     sa.Column("dropped_bytes", sa.BigInteger, nullable=False),
-    sa.Column("stderr_end_offset", sa.BigInteger),
-    sa.Column("stderr_dropped_bytes", sa.BigInteger),
     sa.Column("polled_offset", sa.BigInteger, nullable=False),
     sa.Column("polled_end", sa.Boolean, nullable=False),
     sa.Column("progress_done", sa.Integer),
     sa.Column("progress_total", sa.Integer),
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
-    sa.Column("is_queued", sa.Boolean, nullable=False, server_default=sa.false()),
-    sa.Column("max_running", sa.Integer),
     sa.Column("result", sa.Text),
     sa.Column("command", sa.Text),
+    sa.Column("stderr_end_offset", sa.BigInteger),
+    sa.Column("stderr_dropped_bytes", sa.BigInteger),
+    sa.Column("max_running", sa.Integer),
+    sa.Column("is_queued", sa.Boolean, nullable=False, server_default=sa.false()),
+    # When it came into the line, or its owner last had a turn: counted, not timed.
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)

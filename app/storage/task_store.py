@@ -7,7 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.errors import CapacityExceeded, NotAuthenticated, SlotBusy, UuidRefused
+from app.errors import (
+    CapacityExceeded,
+    KeyInFlight,
+    NotAuthenticated,
+    SlotBusy,
+    UuidRefused,
+)
 
 from .engine import Database
 from .line import COLUMNS as LINE_COLUMNS
@@ -64,7 +70,8 @@ class TaskStore:
 
         Raises NotAuthenticated where its account was removed, UuidRefused where its
         uuid was used, SlotBusy where its slot holds another task, CapacityExceeded
-        where as many run as may.
+        where as many run and wait as may, KeyInFlight where its request has started
+        another, or is kept no more.
         """
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {row['host']}")
@@ -73,14 +80,24 @@ class TaskStore:
             holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
             if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
                 raise SlotBusy(task_id)
-            waits = _has_to_wait(connection, row, admission.room)
-            now["is_queued"] = waits
+            now |= _place(connection, {**row, **now}, admission.room)
             _tie(connection, admission.request, row["task_id"])
             try:
                 connection.execute(sa.insert(tasks).values({**row, **now}))
             except sa.exc.IntegrityError as error:  # taken on another host just now
                 raise SlotBusy from error
-        return waits
+        return bool(now["is_queued"])
+
+    def withdraw(self, task_id: str, admission: Admission) -> None:
+        """Forget a task that could not be begun, and what its admission has used up."""
+        of_uuid = used_uuids.c.digest == admission.uuid
+        tied = idempotency.c.task_id == task_id
+        of_request = idempotency.c.digest == admission.request
+        with self._database.write() as connection:
+            connection.execute(sa.delete(tasks).where(tasks.c.task_id == task_id))
+            connection.execute(sa.delete(used_uuids).where(of_uuid))
+            untied = sa.update(idempotency).where(of_request, tied)
+            connection.execute(untied.values(task_id=None))
 
     def claim(
         self, host: str, kind: str, task_ids: Collection[str], *, max_running: int
@@ -91,15 +108,21 @@ class TaskStore:
         """
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {host}")
-            line = Line(_unfinished(connection, host, kind), max_running=max_running)
+            rows = _unfinished(connection, host, kind)
+            line = Line(rows, max_running=max_running)
             # Some may run already: a claim whose answer was lost.
-            turns = [*line.running(), *line.next_to_run()]
-            claimed = [each for each in turns if each in task_ids]
+            before = [each for each in line.running() if each in task_ids]
+            claimed = [each for each in line.next_to_run() if each in task_ids]
+            unfinished = tasks.c.host == host, tasks.c.kind == kind, UNFINISHED
+            owners = {row["task_id"]: row["owner"] for row in rows}
+            for turn, task_id in enumerate(claimed, line.next_turn):
+                of_owner = tasks.c.owner == owners[task_id], tasks.c.is_queued
+                theirs = sa.update(tasks).where(*unfinished, *of_owner)
+                connection.execute(theirs.values(turn=turn))
             if claimed:
-                these = tasks.c.task_id.in_(claimed)
-                statement = sa.update(tasks).where(these, UNFINISHED)
-                connection.execute(statement.values(is_queued=False))
-            return claimed
+                these = sa.update(tasks).where(tasks.c.task_id.in_(claimed))
+                connection.execute(these.values(is_queued=False))
+            return before + claimed
 
     def queue(self, host: str, kind: str) -> Sequence[str]:
         """Return the tasks that wait on a host, in the order of their turns."""
@@ -225,16 +248,19 @@ class TaskStore:
             return connection.execute(statement).rowcount == 1
 
 
-def _has_to_wait(connection: sa.Connection, row: Row, room: Room) -> bool:
-    """Return whether a new task has to; raise CapacityExceeded where it may not."""
+def _place(connection: sa.Connection, row: Row, room: Room) -> dict[str, Any]:
+    """Return a new task's place in the line; raise CapacityExceeded if it has none."""
     others = _unfinished(connection, row["host"], row["kind"])
-    newest = {name: row.get(name) for name in LINE_COLUMNS} | {"is_queued": True}
+    place = {"is_queued": True, "turn": Line(others).next_turn}
+    newest = {name: row.get(name) for name in LINE_COLUMNS} | place
     line = Line([*others, newest], max_running=room.max_running)
-    if row["task_id"] in line.next_to_run():
-        return False
-    if len(line.waiting()) > room.max_queued:
+    # Those do not wait for room, only for their worker to see it.
+    have_room = list(line.next_to_run())
+    if row["task_id"] in have_room:
+        return place | {"is_queued": False}
+    if len(line.waiting()) - len(have_room) > room.max_queued:
         raise CapacityExceeded(retry_after_seconds=1)
-    return True
+    return place
 
 
 def _unfinished(connection: sa.Connection, host: str, kind: str) -> Sequence[Row]:
@@ -267,11 +293,16 @@ def _owner(connection: sa.Connection, row: Row, admission: Admission) -> str | N
 
 
 def _tie(connection: sa.Connection, request: str | None, task_id: str) -> None:
-    """Tie a request that is kept to the task that it starts."""
-    if request is not None:
-        of_request = idempotency.c.digest == request
-        tied = sa.update(idempotency).where(of_request)
-        connection.execute(tied.values(task_id=task_id))
+    """Tie a request that is kept to the task that it starts, the only one.
+
+    Its worker may have been thought dead, and the request have come again elsewhere.
+    """
+    if request is None:
+        return
+    untied = idempotency.c.digest == request, idempotency.c.task_id.is_(None)
+    tied = sa.update(idempotency).where(*untied).values(task_id=task_id)
+    if connection.execute(tied).rowcount == 0:
+        raise KeyInFlight
 
 
 def _use_up(connection: sa.Connection, admission: Admission) -> None:

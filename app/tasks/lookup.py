@@ -140,22 +140,30 @@ class Lookup:
         finished = task.finished is not None
         reader = self._outputs.open(task.task_id, stream)
         if reader is None:
+            if not finished and _has(task, stream):
+                # It was removed or damaged; how much was written, the end will tell.
+                return OutputPart(offset, b"", 0, eof=False)
             end = _facts(task, stream)["end_offset"]
             _check_offset(offset, end)
             return OutputPart(offset, b"", end - offset, eof=finished)
         with reader:
             end = reader.end_offset()  # read first: the output may grow meanwhile
             _check_offset(offset, end)
+            margin_bytes = _MARGIN_BYTES if whole_characters else 0
+            chunk = reader.read_until_gap(offset, limit + margin_bytes)
+            if not chunk.data and offset < end:  # the file was cut
+                return OutputPart(offset, b"", end - offset, eof=finished)
             if whole_characters:
-                chunk = reader.read_until_gap(offset, limit + _MARGIN_BYTES)
                 chunk = _whole(chunk, offset, limit, end=None if finished else end)
-            else:
-                chunk = reader.read_until_gap(offset, limit)
             at_end = chunk.start + len(chunk.data) == end
             dropped_bytes = chunk.start - offset
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
+
+
+def _has(task: TaskRecord, stream: str) -> bool:
+    return stream == STDOUT or task.stderr_end_offset is not None
 
 
 def _facts(task: TaskRecord, stream: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ import struct
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import structlog
@@ -54,6 +54,7 @@ class Notices:
         self._inotify = -1
         self._wake = -1
         self._thread: threading.Thread | None = None
+        self._opened = ExitStack()
         self._closed = False
 
     @contextmanager
@@ -99,30 +100,38 @@ class Notices:
     def _is_started(self) -> bool:
         if self._thread is not None or self._closed:
             return not self._closed
-        inotify = _LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if inotify < 0:
-            error = os.strerror(ctypes.get_errno())
-            log.warning("notices.not_told", error=error)
+        try:
+            self._start()
+        except (OSError, RuntimeError) as error:  # no descriptor, no thread to be had
+            log.warning("notices.not_told", error=str(error))
             return False
-        self._inotify = inotify
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._thread = threading.Thread(
-            target=self._listen, name="notices", daemon=True
-        )
-        self._thread.start()
         return True
 
-    def _listen(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._inotify, selectors.EVENT_READ)
-            selector.register(self._wake, selectors.EVENT_READ)
-            while not self._closed:
-                selector.select()
-                self._tell()
+    def _start(self) -> None:
+        with ExitStack() as opened:
+            inotify = _LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+            if inotify < 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            opened.callback(os.close, inotify)
+            wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            opened.callback(os.close, wake)
+            selector = opened.enter_context(selectors.DefaultSelector())
+            for descriptor in (inotify, wake):
+                selector.register(descriptor, selectors.EVENT_READ)
+            thread = threading.Thread(
+                target=self._listen, args=(selector,), name="notices", daemon=True
+            )
+            thread.start()
+            self._inotify, self._wake, self._thread = inotify, wake, thread
+            self._opened = opened.pop_all()
+
+    def _listen(self, selector: selectors.BaseSelector) -> None:
+        while not self._closed:
+            selector.select()
+            self._tell()
         with self._lock:
             self._waiting.clear()
-            os.close(self._inotify)
-            os.close(self._wake)
+            self._opened.close()
             self._inotify = self._wake = -1
 
     def _tell(self) -> None:

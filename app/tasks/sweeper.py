@@ -34,6 +34,8 @@ HOUSEKEEPING_SECONDS = 60.0
 BATCH = 500
 # Younger outputs may belong to a task that is being admitted.
 STRAY_SECONDS = 60.0
+# How often they are looked for: they come of a crash, and all files are looked at.
+STRAY_LOOK_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +68,7 @@ class Sweeper:
         self._retention = retention
         self._housekeeping = housekeeping
         self._next_housekeeping = 0.0
-        self._strays_removed = False  # they come of a crash: once is enough
+        self._next_stray_look = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(
             target=self._sweep_on, name="sweeper", daemon=True
@@ -88,9 +90,9 @@ class Sweeper:
         self._end_lost()
         self._expire()
         self._keep_house()
-        if not self._strays_removed:
+        if time.monotonic() >= self._next_stray_look:
             self._remove_strays()
-            self._strays_removed = True
+            self._next_stray_look = time.monotonic() + STRAY_LOOK_SECONDS
 
     def _sweep_on(self) -> None:
         with ExitStack() as held:

@@ -1,5 +1,6 @@
 """Runs each task in a thread of the worker that accepted it."""
 
+import math
 import threading
 import time
 import uuid
@@ -41,6 +42,7 @@ class _Task:
     output: TaskOutput
     thread: threading.Thread
     ended: threading.Event = field(default_factory=threading.Event)
+    is_written: bool = False  # its end
 
 
 class ThreadBackend:
@@ -69,6 +71,7 @@ class ThreadBackend:
         self._given_up = threading.Event()
         self._lock = threading.Lock()  # guards _closing, _tasks and _watcher
         self._closing = False
+        self._deadline = math.inf  # of the monotonic clock, once it closes
         self._tasks: dict[str, _Task] = {}
         self._watcher: threading.Thread | None = None
 
@@ -119,17 +122,25 @@ class ThreadBackend:
         deadline = time.monotonic() + seconds
         with self._lock:
             self._closing = True
+            self._deadline = deadline
             tasks, watcher = dict(self._tasks), self._watcher
-        for task_id in self._line.close():
-            self._end_unstarted(tasks[task_id], "shutdown")
         for task in tasks.values():
             task.job.stop("shutdown")
+        for task_id in self._line.close():
+            if time.monotonic() < deadline:
+                self._end_unstarted(tasks[task_id], "shutdown")
+            else:
+                tasks[task_id].output.close()
+                self._let_go(tasks[task_id])
         left = []
         for task in tasks.values():
             if not task.ended.wait(max(0.0, deadline - time.monotonic())):
                 left.append(task.task_id)
-            elif task.thread.ident is not None:
+                continue
+            if task.thread.ident is not None:
                 task.thread.join()
+            if not task.is_written:
+                left.append(task.task_id)
         self._given_up.set()
         if watcher is not None:
             watcher.join(max(0.0, deadline - time.monotonic()))
@@ -168,7 +179,7 @@ class ThreadBackend:
             self._begin(task, self._claim(record.kind) if waits else None)
         except (RuntimeError, ShuttingDown) as error:
             self._discard(task)
-            self._store.remove([record.task_id])
+            self._store.withdraw(record.task_id, admission)
             if isinstance(error, RuntimeError):  # the system gives no more threads
                 raise CapacityExceeded(retry_after_seconds=1) from error
             raise
@@ -241,13 +252,18 @@ class ThreadBackend:
     def _end(self, task: _Task, end: Mapping[str, Any]) -> None:
         task.output.close()
         try:
-            self._write_end(task.task_id, {**end, **task.output.facts()})
+            facts = {**end, **task.output.facts()}
+            task.is_written = self._write_end(task.task_id, facts)
         finally:
-            with self._lock:
-                del self._tasks[task.task_id]
-            task.ended.set()
-            self._outputs.tell(task.task_id)
-            self._line.tell()
+            self._let_go(task)
+
+    def _let_go(self, task: _Task) -> None:
+        """Forget a task; who waits for its end, or for its room, is to look."""
+        with self._lock:
+            del self._tasks[task.task_id]
+        task.ended.set()
+        self._outputs.tell(task.task_id)
+        self._line.tell()
 
     def _watch(self) -> None:
         """Look for cancelled tasks for as long as there are any here."""
@@ -283,8 +299,11 @@ class ThreadBackend:
             cause = str(error.__cause__)
             log.warning("task.progress_not_written", task_id=task_id, error=cause)
 
-    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> None:
-        """Write a task's end, again and again until it is written."""
+    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> bool:
+        """Write a task's end, again and again until it is written.
+
+        Return False where it is not before the time to close is over.
+        """
         while True:
             try:
                 self._store.finish(task_id, **end)
@@ -292,9 +311,10 @@ class ThreadBackend:
                 cause = str(error.__cause__)
                 log.warning("task.end_not_written", task_id=task_id, error=cause)
             else:
-                return
-            if self._given_up.wait(RETRY_SECONDS):
-                return
+                return True
+            given_up = self._given_up.wait(RETRY_SECONDS)
+            if given_up or time.monotonic() >= self._deadline:
+                return False
 
     def _discard(self, task: _Task) -> None:
         task.output.close()

@@ -45,12 +45,13 @@ class WaitingLine:
     ) -> None:
         """Have `go_on` called when it is the task's turn, of which `claim` knows."""
         with self._lock:
-            self._waiting[task_id] = go_on
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._attend, args=(claim,), name="waiting-line", daemon=True
                 )
-                self._thread.start()
+                thread.start()  # or nobody waits
+                self._thread = thread
+            self._waiting[task_id] = go_on
 
     def take_out(self, task_id: str) -> bool:
         """Let a task wait no more; return whether it did."""
@@ -88,7 +89,10 @@ class WaitingLine:
                     if not waiting:
                         self._thread = None
                         break
-                self._let_go_on(waiting, claim)
+                try:
+                    self._let_go_on(waiting, claim)
+                except Exception:  # the next look may see it, and others wait
+                    log.exception("queue.not_seen")
                 notice.wait(LOOK_SECONDS)
         with suppress(OSError):
             mark.unlink()

@@ -15,6 +15,9 @@ def upgrade() -> None:
         "tasks",
         sa.Column("is_queued", sa.Boolean, nullable=False, server_default=sa.false()),
     )
+    op.add_column(
+        "tasks", sa.Column("turn", sa.BigInteger, nullable=False, server_default="0")
+    )
     op.create_table(
         "idempotency",
         sa.Column("digest", sa.Text, primary_key=True),
@@ -36,5 +39,6 @@ def downgrade() -> None:
         "stderr_dropped_bytes",
         "max_running",
         "is_queued",
+        "turn",
     ):
         op.drop_column("tasks", name)

@@ -16,7 +16,7 @@ from app.errors import StorageUnavailable
 from app.storage import engine
 from app.storage.engine import Database
 from app.storage.tables import REVISION, metadata, tasks
-from app.storage.task_store import TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_processes, race_threads
 from tests.servers import PROJECT
 from tests.unit.storage.conftest import NewDatabase
@@ -194,3 +194,34 @@ def test_many_threads_that_open_a_new_database_at_once_all_succeed(
     )
     assert results == [None] * 16
     assert len(stores[0].unfinished("pelican")) == 16
+
+
+@pytest.mark.parametrize("revision", ["0001", "0003"])
+def test_tasks_of_an_earlier_release_are_kept_and_are_before_new_ones(
+    url: str, database: Database, revision: str
+) -> None:
+    old, ended = task_row(), task_row(finished=2.0)
+    with database.write() as connection:
+        command.downgrade(alembic_config(connection), revision)
+        for row in (old, ended):
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            insert = sa.text(f"INSERT INTO tasks ({names}) VALUES ({values})")
+            connection.execute(insert, row)
+    later = Database(url)
+    store, alone = TaskStore(later), Admission(Room(1, max_queued=1))
+
+    new_columns = {"is_queued": False, "turn": 0, "max_running": None}
+    for row in (old, ended):
+        found = store.find(row["task_id"])
+        assert found is not None
+        assert {name: found[name] for name in row} == row
+        assert {name: found[name] for name in new_columns} == new_columns
+    new = task_row()
+    assert store.add(new, alone), "the old one still runs"
+    store.finish(old["task_id"], state="SUCCESS", finished=3.0)
+    claimed = store.claim("pelican", "exec", [new["task_id"]], max_running=1)
+    assert claimed == [new["task_id"]]
+    with later.write() as connection:
+        assert differences(connection) == []
+    later.close()
