@@ -72,7 +72,7 @@ def on_starting(_server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Start what works by itself, after the fork."""
-    worker.wsgi.extensions["bellhop"].start()
+    worker.wsgi.extensions["bellhop"].start(stopping=lambda: not worker.alive)
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -10,6 +10,8 @@ BellhopError
 ├── CommandNotFound       there is no such command, or none for this caller
 ├── SlotBusy              the caller's command is still running
 ├── CapacityExceeded      this host runs as many as it may
+├── KeyReused             the same Idempotency-Key came with something else
+├── KeyInFlight           the request of that Idempotency-Key is not answered yet
 ├── TaskNotFound          there is no such task, or none for this caller
 ├── AccountNotFound       there is no such user
 ├── AccountExists         the name of a user is taken
@@ -105,6 +107,14 @@ class CapacityExceeded(BellhopError):
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__()
         self.retry_after_seconds = retry_after_seconds
+
+
+class KeyReused(BellhopError):
+    """This Idempotency-Key came with another request before; use a new one."""
+
+
+class KeyInFlight(BellhopError):
+    """The first request with this Idempotency-Key is still being answered."""
 
 
 class TaskNotFound(BellhopError):

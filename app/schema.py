@@ -13,6 +13,7 @@ from app.errors import Fault
 _MESSAGE_CHARACTERS = 200
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
 
 
 def _whole_pattern(
@@ -99,9 +100,11 @@ class Schema:
         """Return what is wrong with `query`, after making its numbers numbers."""
         properties = self.document.get("properties", {})
         for name, text in query.items():
-            is_integer = properties.get(name, {}).get("type") == "integer"
-            if is_integer and _INTEGER.fullmatch(text):
+            kind = properties.get(name, {}).get("type")
+            if kind in ("integer", "number") and _INTEGER.fullmatch(text):
                 query[name] = int(text)
+            elif kind == "number" and _DECIMAL.fullmatch(text):
+                query[name] = float(text)
         return self.faults(query)
 
 

@@ -24,14 +24,19 @@ from app.errors import StorageUnavailable, WaitersExceeded
 from app.host.iostat import iostat_samples, render_header, render_sample
 from app.host.procfs import Procfs
 from app.host.uptime import UptimeReader
+from app.processes.child import check_start
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.idempotency_store import IdempotencyStore
 from app.storage.login_store import LoginStore
 from app.storage.people_store import PeopleStore
-from app.storage.task_store import TaskStore, Viewer
+from app.storage.task_store import Room, TaskStore, Viewer
 from app.tasks.catalogue import Catalogue
+from app.tasks.follow import LOOK_SECONDS, Follower
+from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
+from app.tasks.notices import Notices
 from app.tasks.order import Origin
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
@@ -39,6 +44,7 @@ from app.tasks.report_job import Piece, Report, Wait
 from app.tasks.runs import Runs
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
+from app.tasks.waiting_line import WaitingLine
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
@@ -58,11 +64,14 @@ class Services:
     catalogue: Catalogue
     runs: Runs
     lookup: Lookup
+    follower: Follower
+    notices: Notices
     accounts: Accounts
     login: PasswordLogin
     tokens: Tokens
     signed_callers: SignedCallers
     audit: Audit
+    requests: KeptRequests
     people: PeopleStore
     sweeper: Sweeper
     close_seconds: float
@@ -80,15 +89,17 @@ class Services:
             head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
             tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
         )
+        notices = Notices()
         backend = ThreadBackend(
             store=store,
             outputs=outputs,
             host=settings["BELLHOP_HOST"],
-            max_running={
-                "exec": settings["EXEC_MAX_RUNNING"],
-                "iostat": settings["IOSTAT_MAX_RUNNING"],
+            room={
+                "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
+                "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
             },
             grace_seconds=settings["EXEC_GRACE_SECONDS"],
+            line=WaitingLine(instance / "queue", notices=notices),
         )
         catalogue = Catalogue(
             settings["EXEC_COMMANDS"],
@@ -107,6 +118,7 @@ class Services:
         # Half of a worker's threads at most check passwords, the others answer.
         passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
         tokens = Tokens(accounts)
+        requests = KeptRequests(IdempotencyStore(database))
         audit = Audit(
             AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
         )
@@ -119,7 +131,17 @@ class Services:
                 seconds=settings["TASK_RETENTION_SECONDS"],
                 count=settings["TASK_RETENTION_COUNT"],
             ),
-            housekeeping=[tokens.remove_expired, audit.remove_old],
+            housekeeping=[
+                tokens.remove_expired,
+                audit.remove_old,
+                requests.remove_old,
+            ],
+        )
+        lookup = Lookup(
+            store=store,
+            outputs=outputs,
+            backend=backend,
+            cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
         )
         return cls(
             procfs=procfs,
@@ -149,12 +171,10 @@ class Services:
                 max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
             ),
             audit=audit,
-            lookup=Lookup(
-                store=store,
-                outputs=outputs,
-                backend=backend,
-                cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
-            ),
+            requests=requests,
+            lookup=lookup,
+            follower=Follower(lookup=lookup, outputs=outputs, notices=notices),
+            notices=notices,
             people=PeopleStore(database),
             sweeper=sweeper,
             close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
@@ -162,11 +182,13 @@ class Services:
             waiters=threading.BoundedSemaphore(max(1, settings["THREADS"] // 2)),
         )
 
-    def start(self) -> None:
+    def start(self, *, stopping: Callable[[], bool] = lambda: False) -> None:
         """Start what works by itself, in the process that is to serve.
 
+        `stopping` tells whether that is about to end: then nobody waits any longer.
         What is opened on first use is used once, so that no request waits for it.
         """
+        self.follower.stopping = stopping
         self.check()
         self.sweeper.start()
 
@@ -174,17 +196,23 @@ class Services:
         """End all runs and threads of this process; safe to call twice."""
         deadline = time.monotonic() + self.close_seconds
         still_running = self.backend.close(seconds=self.close_seconds)
+        self.notices.close()
         swept = self.sweeper.close(seconds=max(0.1, deadline - time.monotonic()))
         self.database.close()
         if still_running or not swept:
             log.error("services.not_closed", runs=still_running, sweeper=not swept)
 
     def check(self) -> dict[str, bool]:
-        """Return by name whether what is needed to take work can be used now."""
-        return {
+        """Return by name whether what is needed to take work can be used now.
+
+        Processes are named where none can be started.
+        """
+        works = {
             "database": _works("database", self.database.check),
             "output": _works("output", self.outputs.check),
         }
+        starts = _works("processes", check_start)
+        return works if starts else works | {"processes": False}
 
     def start_iostat(
         self, *, count: int, wait_seconds: int, origin: Origin
@@ -213,6 +241,14 @@ class Services:
             return Origin(owner=None, request_id=request_id)
         return Origin(identity.username, request_id, account=identity.account)
 
+    def wait_for_end(self, task_id: str, *, seconds: float) -> None:
+        """Wait for the end of a task that was started here, or for the time."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            ended = self.backend.wait(task_id, seconds=min(left, LOOK_SECONDS))
+            if ended or self.follower.stopping():
+                return
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Bracket a request that waits; raise WaitersExceeded where too many do."""
@@ -227,7 +263,7 @@ class Services:
 def _works(name: str, check: Callable[[], None]) -> bool:
     try:
         check()
-    except StorageUnavailable as error:
+    except (StorageUnavailable, OSError, RuntimeError) as error:
         log.warning("check.failed", check=name, error=str(error.__cause__ or error))
         return False
     return True

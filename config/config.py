@@ -121,6 +121,9 @@ class BaseConfig(Settings):
     EXEC_MAX_RUNNING = Setting(
         integer(1, 10_000), 8, "commands that run at a time on this host"
     )
+    EXEC_MAX_QUEUED = Setting(
+        integer(0, 10_000), 64, "commands that wait on this host for room to run"
+    )
     EXEC_TIMEOUT_SECONDS = Setting(
         seconds(0.1, 10**8), 3600.0, "how long a command may run", unit="s"
     )

@@ -22,15 +22,13 @@ class Access:
 
     `scopes` has the scope that each method takes, None where any credentials do and
     the resource asks further. `get_changes` says that its GET starts or takes
-    something, `audited` that what changes by it is kept in the audit, `once` that a
-    signed uuid is used up.
+    something, `audited` that what changes by it is kept in the audit.
     """
 
     who: Who
     scopes: Mapping[str, Scope | None] = field(default_factory=dict)
     get_changes: bool = False
     audited: bool = True
-    once: bool = False
 
     def changes(self, method: str) -> bool:
         """Return whether something is another after a request with that method."""
@@ -43,7 +41,7 @@ OPEN = Access(Who.ANYBODY)
 ECHO = Access(Who.ANYBODY, audited=False)
 OPEN_TASKS = Access(Who.ANYBODY, get_changes=True)
 
-SIGNED_START = Access(Who.SIGNER, once=True)
+SIGNED_START = Access(Who.SIGNER)
 SIGNED_POLL = Access(Who.SIGNER, get_changes=True, audited=False)
 
 PEOPLE = Access(

@@ -6,6 +6,7 @@ What a route asks stands in :mod:`app.api.access`, for each in :mod:`app.api.rou
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,6 @@ from app.errors import (
     Fault,
     NotAuthenticated,
     TooManyAttempts,
-    UuidRefused,
 )
 from app.tasks.order import Origin
 
@@ -32,7 +32,7 @@ def admit(access: Access, in_path: dict[str, Any]) -> None:
     g.access = access
     with _claim_noted():
         if access.who is Who.SIGNER:
-            g.origin = _signer(in_path["uuid"], access)
+            g.origin = _signer(in_path["uuid"])
         elif _takes_account(access):
             g.identity = _authenticate()
     if access.changes(request.method):
@@ -62,7 +62,8 @@ def user() -> Identity:
 def origin() -> Origin:
     """Return by whom a task is started."""
     of_uuid: Origin | None = g.get("origin")
-    return of_uuid or services().origin(caller(), g.uuid)
+    found = of_uuid or services().origin(caller(), g.uuid)
+    return replace(found, request=g.get("kept_request"))
 
 
 def caller_faults(uuid: str) -> list[Fault]:
@@ -73,17 +74,11 @@ def caller_faults(uuid: str) -> list[Fault]:
     return [Fault("uuid", fault)]
 
 
-def _signer(uuid: str, access: Access) -> Origin:
+def _signer(uuid: str) -> Origin:
     """Return whose slot a uuid of /api/exec and /api/poll stands for."""
     if not current_app.config["EXEC_TOKEN_REQUIRED"]:
         return Origin(owner=uuid, slot=uuid, request_id=g.uuid)
     signed = services().signed_callers.check(uuid)
-    if (
-        access.once
-        and request.method == "POST"
-        and services().runs.is_used(signed.digest)
-    ):
-        raise UuidRefused
     return Origin(
         owner=signed.identity.username,
         account=signed.identity.account,

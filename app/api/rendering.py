@@ -10,6 +10,8 @@ from flask import Response, current_app, g, request
 JSON = "application/json"
 TEXT = "text/plain"
 
+EVENTS = "text/event-stream"
+
 # What a caller may ask for; the charset that we answer in may be named.
 _OFFERED = [JSON, f"{JSON};charset=utf-8", TEXT, f"{TEXT};charset=utf-8"]
 
@@ -34,9 +36,9 @@ def render_text(text: str) -> Response:
     return Response(text.removesuffix("\n") + "\n", mimetype=TEXT)
 
 
-def render_head(status: int = 200) -> Response:
-    """Return the head of a JSON answer whose body was not made."""
-    response = Response(status=status, mimetype=JSON)
+def render_head(status: int = 200, *, mimetype: str = JSON) -> Response:
+    """Return the head of an answer whose body was not made."""
+    response = Response(status=status, mimetype=mimetype)
     response.automatically_set_content_length = False
     return response
 
@@ -57,3 +59,9 @@ def prefers_text() -> bool:
     """Return whether the caller would rather have plain text than JSON."""
     best = request.accept_mimetypes.best_match(_OFFERED)
     return best is not None and best.startswith(TEXT)
+
+
+def prefers_events() -> bool:
+    """Return whether the caller would rather have events than anything else."""
+    best = request.accept_mimetypes.best_match([*_OFFERED, EVENTS])
+    return best == EVENTS

@@ -19,8 +19,9 @@ from app.api.resources.exec import Exec, PollNewest, Start
 from app.api.resources.health import Health, Ready
 from app.api.resources.host import Iostat, IostatTask, Uptime
 from app.api.resources.index import Index
+from app.api.resources.output import TaskOutput
 from app.api.resources.people import People, Person
-from app.api.resources.task import Task, TaskOutput, Tasks
+from app.api.resources.task import Task, Tasks
 from app.api.resources.user import SigningKey, User, Users, UserToken, UserTokens
 
 UID_MAX = 2**31 - 2  # the largest number of a row, less one

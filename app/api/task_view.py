@@ -8,6 +8,7 @@ from flask import request, url_for
 
 from app.api.rendering import rfc3339
 from app.api.resource import services
+from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
 
 
@@ -30,6 +31,8 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "signal": task.signal,
         "leftovers": task.leftovers,
         "usage": _usage(task),
+        "stderr": _stderr(task),
+        "position": services().lookup.position(task),
     }
     return {
         "task_id": task.task_id,
@@ -45,10 +48,10 @@ def outline(task: TaskRecord) -> dict[str, Any]:
     }
 
 
-def href_of(task: TaskRecord) -> str:
+def href_of(task_id: str) -> str:
     """Return the path of a task, in the version of the route that is asked."""
     version = (request.endpoint or "").partition(".")[0]
-    return url_for("v2.task" if version == "v2" else "v3.task", task_id=task.task_id)
+    return url_for("v2.task" if version == "v2" else "v3.task", task_id=task_id)
 
 
 def moment(seconds: float | None) -> str | None:
@@ -68,6 +71,13 @@ def _usage(task: TaskRecord) -> dict[str, float | int | None] | None:
     return {"cpu_seconds": task.cpu_seconds, "max_rss_bytes": task.max_rss_bytes}
 
 
+def _stderr(task: TaskRecord) -> dict[str, int] | None:
+    """Return how much is in the output of its own that stderr has, if it has one."""
+    if task.stderr_end_offset is None:
+        return None
+    return services().lookup.output_facts(task, STDERR)
+
+
 def _result(task: TaskRecord) -> Any:
     """Return what came of a finished task, or why nothing did."""
     if task.finished is None:
@@ -81,8 +91,10 @@ def _result(task: TaskRecord) -> Any:
 
 
 def _links(task: TaskRecord) -> list[dict[str, str]]:
-    href = href_of(task)
+    href = href_of(task.task_id)
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
+    if task.stderr_end_offset is not None:
+        links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})
     if task.finished is None:
         links.append({"rel": "cancel", "href": href, "method": "DELETE"})
     return links

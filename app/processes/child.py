@@ -20,7 +20,12 @@ from typing import IO
 
 from .command import Command
 from .ladder import Find, end_processes
-from .table import Process, processes_of_group, processes_of_run
+from .table import (
+    Process,
+    processes_marked,
+    processes_of_group,
+    processes_of_run,
+)
 
 # What the pipe holds and one read takes: with the kernel's 64 KiB a flooding
 # command waits more often, more gains little.
@@ -30,6 +35,8 @@ PIPE_BYTES = 256 * 1024
 DRAIN_SECONDS = 0.25
 # How often to look whether processes are gone that are not our own children.
 LOOK_SECONDS = 0.02
+# What every system has, and ends at once.
+_NOTHING = ("/bin/sh", "-c", ":")
 
 Sink = Callable[[memoryview], None]
 
@@ -38,11 +45,11 @@ Sink = Callable[[memoryview], None]
 class Ending:
     """How a command ended.
 
-    `reason` is "exit", "signal", "timeout", what :meth:`Child.stop` was given, or
-    "status_unknown" where the kernel no longer had the exit status. `returncode`
-    is 128 plus the signal's number for one that was killed. `leftovers` says that
-    processes of the command outlived it, or would not end. `max_rss_bytes` is None
-    for a command smaller than this service.
+    `reason` is "exit", "signal", "limit", "timeout", what :meth:`Child.stop` was
+    given, or "status_unknown" where the kernel no longer had the exit status.
+    `returncode` is 128 plus the signal's number for one that was killed. `leftovers`
+    says that processes of the command outlived it, or would not end. `max_rss_bytes`
+    is None for a command smaller than this service.
     """
 
     reason: str
@@ -64,7 +71,8 @@ class Child:
         self._code: int | None = None
         self._usage: resource.struct_rusage | None = None
         self._exited = False
-        self._end_of_output = False
+        self._group_lives = True
+        self._pipes: list[int] = []  # those that may still give output
         self._stop_reason: str | None = None
         self._wake = -1  # an eventfd, so that a stop interrupts the wait for output
         self._stop_lock = threading.Lock()  # guards _stop_reason and _wake
@@ -76,41 +84,48 @@ class Child:
     def start(self) -> None:
         """Start the process; raise OSError where the system will not."""
         with ExitStack() as opened:
-            self._pipe, writer = os.pipe2(os.O_CLOEXEC)
-            opened.callback(os.close, self._pipe)
-            with os.fdopen(writer, "wb", buffering=0) as output:
-                os.set_blocking(self._pipe, False)
-                with suppress(OSError):  # the user's share of pipe memory is used up
-                    fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            with ExitStack() as writers:
+                outputs = [
+                    self._open_pipe(opened, writers)
+                    for _ in range(1 + self._command.separate_stderr)
+                ]
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 opened.callback(self._close_wake)
-                self._popen, self._pidfd = _start(self._command, output)
+                self._popen, self._pidfd = _start(self._command, *outputs)
             opened.callback(os.close, self._pidfd)
             self._pid = self._popen.pid
             opened.push(self._kill_unfollowed)
             self._opened = opened.pop_all()
 
-    def run(self, sink: Sink) -> Ending:
+    def run(self, sink: Sink, stderr_sink: Sink | None = None) -> Ending:
         """Pass all output to `sink` until the command and what it started are gone.
 
-        The command's exit is its end, not the end of the pipe, which a background
-        process could hold for ever.
+        What it writes to stderr goes to a sink of its own where that is kept apart. The
+        command's exit is its end, not the end of a pipe, which a background process
+        could hold for ever.
         """
-        self._sink, self._buffer = sink, memoryview(bytearray(PIPE_BYTES))
+        self._buffer = memoryview(bytearray(PIPE_BYTES))
+        pipes = zip(self._pipes, (sink, stderr_sink or sink), strict=False)
+        reads = [(pipe, partial(self._read, pipe, each)) for pipe, each in pipes]
         with self._opened, selectors.DefaultSelector() as self._selector:
             for descriptor, answer in (
-                (self._pipe, self._read),
+                *reads,
                 (self._pidfd, self._reap),
                 (self._wake, self._woken),
             ):
                 self._selector.register(descriptor, selectors.EVENT_READ, answer)
             self._pump(self._over, self._command.timeout_seconds)
-            if self._exited:
+            if self._exited and self._limit_reached():
+                reason, leftovers = "limit", self._end_everything()
+            elif self._exited:
                 reason, leftovers = "exit", self._end_group()
             else:
                 reason = self._stop_reason or "timeout"
                 leftovers = self._end_everything()
             self._pump(self._drained, DRAIN_SECONDS)
+            if self._exited and self._stop_reason and reason == "exit":
+                # It was to end while its end was on the way: then all of it is.
+                leftovers = self._end_everything() or leftovers
         return self._ending(reason, leftovers=leftovers)
 
     def stop(self, reason: str) -> None:
@@ -136,16 +151,16 @@ class Child:
                 key.data()
         return True
 
-    def _read(self) -> None:
+    def _read(self, pipe: int, sink: Sink) -> None:
         try:
-            count = os.readv(self._pipe, [self._buffer])
+            count = os.readv(pipe, [self._buffer])
         except BlockingIOError:
             return
         if count:
-            self._sink(self._buffer[:count])
+            sink(self._buffer[:count])
         else:
-            self._end_of_output = True
-            self._selector.unregister(self._pipe)
+            self._pipes.remove(pipe)
+            self._selector.unregister(pipe)
 
     def _reap(self) -> None:
         self._exited = True
@@ -159,10 +174,14 @@ class Child:
         return self._exited or self._stop_reason is not None
 
     def _drained(self) -> bool:
-        return self._end_of_output
+        return not self._pipes
 
     def _all_gone(self) -> bool:
-        return self._end_of_output and not _group_exists(self._pid)
+        return self._drained() and not _group_exists(self._pid)
+
+    def _limit_reached(self) -> str | None:
+        signal_name = _signal_of(self._code)
+        return self._command.limits.reached(signal_name, _cpu_seconds(self._usage))
 
     def _end_group(self) -> bool:
         """End what the exited command left in its group; return if there was any."""
@@ -171,14 +190,27 @@ class Child:
         self._pump(self._all_gone, DRAIN_SECONDS, look=LOOK_SECONDS)
         if not _group_exists(self._pid):
             return False
-        find = partial(processes_of_group, self._pid)
-        left = find()
-        self._end(find)
+        left = self._of_group()
+        self._end(self._of_group)
         return bool(left)
 
     def _end_everything(self) -> bool:
         """End the command and all it started; return if something would not."""
-        return bool(self._end(partial(processes_of_run, self._pid, self._mark)))
+        return bool(self._end(self._of_run))
+
+    def _of_group(self) -> Sequence[Process]:
+        return processes_of_group(self._pid) if self._has_group() else ()
+
+    def _of_run(self) -> Sequence[Process]:
+        if self._has_group():
+            return processes_of_run(self._pid, self._mark)
+        return processes_marked({self._mark})
+
+    def _has_group(self) -> bool:
+        """Return whether the command's group is there, or the pid may be another's."""
+        if self._exited and self._group_lives:
+            self._group_lives = _group_exists(self._pid)
+        return self._group_lives
 
     def _end(self, find: Find) -> Sequence[Process]:
         def wait(done: Callable[[], bool], seconds: float) -> bool:
@@ -195,9 +227,9 @@ class Child:
         return Ending(
             reason=reason,
             returncode=128 - code if code is not None and code < 0 else code,
-            signal=_signal_name(-code) if code is not None and code < 0 else None,
+            signal=_signal_of(code),
             leftovers=leftovers,
-            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 6) if usage else None,
+            cpu_seconds=_cpu_seconds(usage),
             max_rss_bytes=_max_rss_bytes(usage) if usage else None,
         )
 
@@ -208,8 +240,20 @@ class Child:
         """
         if error is not None:
             with suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
+                if self._has_group():
+                    os.killpg(self._pid, signal.SIGKILL)
             self._popen.wait()
+
+    def _open_pipe(self, opened: ExitStack, writers: ExitStack) -> IO[bytes]:
+        """Return the writing end of a new pipe; the other one is ours to read."""
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        opened.callback(os.close, reader)
+        output = writers.enter_context(os.fdopen(writer, "wb", buffering=0))
+        os.set_blocking(reader, False)
+        with suppress(OSError):  # the user's share of pipe memory is used up
+            fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._pipes.append(reader)
+        return output
 
     def _close_wake(self) -> None:
         # A stop that comes later must not write into a descriptor that has since
@@ -219,8 +263,25 @@ class Child:
             self._wake = -1
 
 
+def check_start() -> None:
+    """Raise OSError or RuntimeError where no command could be started and followed."""
+    errors: list[OSError] = []
+
+    def start() -> None:
+        try:
+            subprocess.run(_NOTHING, env={}, check=False)
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=start, name="check-start", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
 def _start(
-    command: Command, output: IO[bytes]
+    command: Command, stdout: IO[bytes], stderr: IO[bytes] | None = None
 ) -> tuple["subprocess.Popen[bytes]", int]:
     """Start the process; return it, and a descriptor that tells its exit."""
     environment = dict(command.environment)
@@ -232,8 +293,8 @@ def _start(
                 cwd=command.cwd,
             ),
             stdin=stdin,
-            stdout=output,
-            stderr=output,
+            stdout=stdout,
+            stderr=stderr or stdout,
             env=environment,
             cwd=command.cwd,
             start_new_session=True,
@@ -261,7 +322,10 @@ def _input(data: bytes | None) -> Iterator[int]:
 def _exit_descriptor(popen: "subprocess.Popen[bytes]") -> int:
     """Return a descriptor that can be read once the process has ended."""
     if not _gevent_reaps(popen):
-        return os.pidfd_open(popen.pid)
+        try:
+            return os.pidfd_open(popen.pid)
+        except ProcessLookupError:  # it has ended, and somebody took its exit status
+            return os.eventfd(1, os.EFD_CLOEXEC)
     # Its pid may be nobody's already: only gevent tells of the exit.
     reader, writer = os.pipe2(os.O_CLOEXEC)
 
@@ -321,8 +385,15 @@ def _max_rss_bytes(usage: resource.struct_rusage) -> int | None:
     return usage.ru_maxrss * 1024 if usage.ru_maxrss > ours else None
 
 
-def _signal_name(number: int) -> str:
+def _cpu_seconds(usage: resource.struct_rusage | None) -> float | None:
+    return round(usage.ru_utime + usage.ru_stime, 6) if usage else None
+
+
+def _signal_of(code: int | None) -> str | None:
+    """Return which signal has ended a process with that exit code, if one has."""
+    if code is None or code >= 0:
+        return None
     try:
-        return signal.Signals(number).name
+        return signal.Signals(-code).name
     except ValueError:  # a real-time signal
-        return f"SIG{number}"
+        return f"SIG{-code}"

@@ -20,7 +20,7 @@ class Command:
     """A program with its arguments, its whole environment and its bounds.
 
     `stdin` is all that it may read, None an empty input; `cwd` None is the
-    service's own folder.
+    service's own folder. `separate_stderr` keeps what it writes there apart.
     """
 
     argv: tuple[str, ...]
@@ -29,6 +29,7 @@ class Command:
     cwd: str | None = None
     stdin: bytes | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
+    separate_stderr: bool = False
 
     def with_environment(self, **names: str) -> "Command":
         """Return the same command with `names` added to its environment."""

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 
 #: By which option of prlimit(1) each is set, and what the kernel calls it.
 _OPTIONS = {
@@ -32,6 +33,14 @@ class Limits:
     memory_bytes: int | None = None
     processes: int | None = None
     file_bytes: int | None = None
+
+    def reached(self, signal_name: str | None, cpu_seconds: float | None) -> str | None:
+        """Return which of them ended a process that a signal has ended, if one did."""
+        name = LIMIT_OF_SIGNAL.get(signal_name or "")
+        # One that goes on after SIGXCPU is killed a second later.
+        if signal_name == "SIGKILL" and (cpu_seconds or 0) > (self.cpu_seconds or inf):
+            name = "cpu_seconds"
+        return name if name and asdict(self)[name] is not None else None
 
     def argv(
         self, argv: Sequence[str], *, path: str, cwd: str | None = None

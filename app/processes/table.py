@@ -6,8 +6,9 @@ by :mod:`app.host.procfs`.
 
 import os
 import signal
+import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,12 @@ _PROC = Path("/proc")
 # Gone, or another user's. Any other error (no descriptor is free) must not pass for
 # the end of a process.
 _NOT_SEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
+# How often the table is listed in one look: as long as processes are started faster
+# than they can be read, and that is not a matter of more than a few.
+_LISTINGS = 50
+# Looks for the environment of a process that is being replaced, and between them.
+_EXEC_LOOKS = 100
+_EXEC_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,7 @@ def find_process(pid: int) -> Process | None:
         stat = (_PROC / str(pid) / "stat").read_bytes()
     except _NOT_SEEN:
         return None
-    # The name, in brackets, may hold spaces and brackets itself: cut after the last.
-    fields = stat[stat.rindex(b")") + 2 :].split()
+    fields = _fields(stat)
     # With more than one thread it is only the main thread that has ended.
     if fields[0] in (b"Z", b"X") and int(fields[17]) < 2:
         return None
@@ -82,16 +88,69 @@ def boot_id() -> str:
 
 
 def _processes() -> Iterator[Process]:
-    for name in os.listdir(_PROC):  # noqa: PTH208 - a scan of /proc, kept cheap
-        if name.isdigit() and (process := find_process(int(name))):
-            yield process
+    """Give all live processes, also those that are started meanwhile.
+
+    One that forks and exits between the listing and its turn would else go unseen,
+    and its child as well. The newest come first: they may not be there for long.
+    """
+    seen: set[str] = set()
+    for _ in range(_LISTINGS):
+        names = os.listdir(_PROC)  # noqa: PTH208 - a scan of /proc, kept cheap
+        new = [name for name in names if name.isdigit() and name not in seen]
+        if not new:
+            return
+        seen.update(new)
+        for name in reversed(new):
+            if process := find_process(int(name)):
+                yield process
 
 
 def _environment(pid: int) -> set[bytes]:
+    folder = _PROC / str(pid)
     try:
-        return set((_PROC / str(pid) / "environ").read_bytes().split(b"\0"))
+        for _ in range(_EXEC_LOOKS):
+            if environment := _read_environment(folder):
+                return environment
+            has_memory, has_environment = _memory_of(folder)
+            if not has_memory:
+                return _environment_of_threads(folder)
+            if has_environment:
+                break  # and it is empty
+            time.sleep(_EXEC_SECONDS)
     except _NOT_SEEN:
-        return set()
+        pass
+    return set()
+
+
+def _read_environment(folder: Path) -> set[bytes]:
+    """Return the environment of a process or thread, nothing where it has no memory."""
+    with suppress(ProcessLookupError):
+        if environment := (folder / "environ").read_bytes():
+            return set(environment.split(b"\0"))
+    return set()
+
+
+def _memory_of(folder: Path) -> tuple[bool, bool]:
+    """Return whether a process has memory, and whether that has an environment yet.
+
+    In the midst of an exec it has none: what it was is gone, the new one is not there.
+    """
+    fields = _fields((folder / "stat").read_bytes())
+    return fields[20] != b"0", fields[48] != b"0"
+
+
+def _environment_of_threads(folder: Path) -> set[bytes]:
+    """Return the environment of a process whose main thread has ended."""
+    found = map(_read_environment, (folder / "task").iterdir())
+    return next(filter(None, found), set())
+
+
+def _fields(stat: bytes) -> list[bytes]:
+    """Return what follows the name, from the state on.
+
+    The name, in brackets, may hold spaces and brackets itself: cut after the last.
+    """
+    return stat[stat.rindex(b")") + 2 :].split()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = sa.MetaData()
 
@@ -44,6 +44,12 @@ tasks = sa.Table(
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("result", sa.Text),
     sa.Column("command", sa.Text),
+    sa.Column("stderr_end_offset", sa.BigInteger),
+    sa.Column("stderr_dropped_bytes", sa.BigInteger),
+    sa.Column("max_running", sa.Integer),
+    sa.Column("is_queued", sa.Boolean, nullable=False, server_default=sa.false()),
+    # When it came into the line, or its owner last had a turn: counted, not timed.
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)
@@ -158,3 +164,20 @@ audit = sa.Table(
     sa.Column("request_id", sa.Text),
 )
 sa.Index("audit_of_actor", audit.c.actor, audit.c.at)
+
+# Requests that came with an Idempotency-Key, and what was answered.
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    # A digest of the caller, the route and the key.
+    sa.Column("digest", sa.Text, primary_key=True),
+    # What was asked: another body under the same key is refused.
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False, index=True),
+    # Written with the task: from then on nothing is started under the key again.
+    sa.Column("task_id", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("headers", sa.Text),
+    sa.Column("body", sa.LargeBinary),
+)

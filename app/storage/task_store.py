@@ -7,10 +7,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from app.errors import CapacityExceeded, NotAuthenticated, SlotBusy, UuidRefused
+from app.errors import (
+    CapacityExceeded,
+    KeyInFlight,
+    NotAuthenticated,
+    SlotBusy,
+    UuidRefused,
+)
 
 from .engine import Database
-from .tables import UNFINISHED, accounts, tasks, used_uuids
+from .line import COLUMNS as LINE_COLUMNS
+from .line import Line
+from .tables import UNFINISHED, accounts, idempotency, tasks, used_uuids
 
 Row = Mapping[str, Any]
 
@@ -19,18 +27,26 @@ USED_SECONDS = 2 * 86400.0
 
 
 @dataclass(frozen=True)
+class Room:
+    """How many tasks of a kind may run at a time, and how many may wait for that."""
+
+    max_running: int
+    max_queued: int = 0
+
+
+@dataclass(frozen=True)
 class Admission:
     """What has to hold for a task to be taken on, across all workers.
 
-    `max_unfinished` tasks of its kind may be on its host, `max_of_command` of its
-    command. `account` is the number of the account it is started by, `uuid` the
-    digest of the signed uuid that the start uses up.
+    `room` is for tasks of its kind on its host. `account` is the number of the account
+    it is started by, `uuid` the digest of the signed uuid that the start uses up,
+    `request` the digest of the request that is kept, and starts nothing again.
     """
 
-    max_unfinished: int
-    max_of_command: int | None = None
+    room: Room
     account: int | None = None
     uuid: str | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,29 +63,71 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: Row, admission: Admission) -> None:
+    def add(self, row: Row, admission: Admission) -> bool:
         """Add a task that has not finished, if it may be taken on.
+
+        Return whether it has to wait for room.
 
         Raises NotAuthenticated where its account was removed, UuidRefused where its
         uuid was used, SlotBusy where its slot holds another task, CapacityExceeded
-        where as many run as may.
+        where as many run and wait as may, KeyInFlight where its request has started
+        another, or is kept no more.
         """
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {row['host']}")
-            owner = _owner(connection, row, admission)
+            now: dict[str, Any] = {"owner": _owner(connection, row, admission)}
             _use_up(connection, admission)
             holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
             if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
                 raise SlotBusy(task_id)
-            of_kind = tasks.c.kind == row["kind"]
-            _check_room(connection, row, of_kind, admission.max_unfinished)
-            if admission.max_of_command is not None:
-                of_command = tasks.c.command == row["command"]
-                _check_room(connection, row, of_command, admission.max_of_command)
+            now |= _place(connection, {**row, **now}, admission.room)
+            _tie(connection, admission.request, row["task_id"])
             try:
-                connection.execute(sa.insert(tasks).values({**row, "owner": owner}))
+                connection.execute(sa.insert(tasks).values({**row, **now}))
             except sa.exc.IntegrityError as error:  # taken on another host just now
                 raise SlotBusy from error
+        return bool(now["is_queued"])
+
+    def withdraw(self, task_id: str, admission: Admission) -> None:
+        """Forget a task that could not be begun, and what its admission has used up."""
+        of_uuid = used_uuids.c.digest == admission.uuid
+        tied = idempotency.c.task_id == task_id
+        of_request = idempotency.c.digest == admission.request
+        with self._database.write() as connection:
+            connection.execute(sa.delete(tasks).where(tasks.c.task_id == task_id))
+            connection.execute(sa.delete(used_uuids).where(of_uuid))
+            untied = sa.update(idempotency).where(of_request, tied)
+            connection.execute(untied.values(task_id=None))
+
+    def claim(
+        self, host: str, kind: str, task_ids: Collection[str], *, max_running: int
+    ) -> Sequence[str]:
+        """Return those of the waiting `task_ids` whose turn it is; they run from now.
+
+        Others may be before them in the line: for those room is kept.
+        """
+        with self._database.write() as connection:
+            self._database.lock(connection, f"admission {host}")
+            rows = _unfinished(connection, host, kind)
+            line = Line(rows, max_running=max_running)
+            # Some may run already: a claim whose answer was lost.
+            before = [each for each in line.running() if each in task_ids]
+            claimed = [each for each in line.next_to_run() if each in task_ids]
+            unfinished = tasks.c.host == host, tasks.c.kind == kind, UNFINISHED
+            owners = {row["task_id"]: row["owner"] for row in rows}
+            for turn, task_id in enumerate(claimed, line.next_turn):
+                of_owner = tasks.c.owner == owners[task_id], tasks.c.is_queued
+                theirs = sa.update(tasks).where(*unfinished, *of_owner)
+                connection.execute(theirs.values(turn=turn))
+            if claimed:
+                these = sa.update(tasks).where(tasks.c.task_id.in_(claimed))
+                connection.execute(these.values(is_queued=False))
+            return before + claimed
+
+    def queue(self, host: str, kind: str) -> Sequence[str]:
+        """Return the tasks that wait on a host, in the order of their turns."""
+        with self._database.read() as connection:
+            return Line(_unfinished(connection, host, kind)).waiting()
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid has started a command."""
@@ -190,14 +248,26 @@ class TaskStore:
             return connection.execute(statement).rowcount == 1
 
 
-def _check_room(
-    connection: sa.Connection, row: Row, which: sa.ColumnElement[bool], most: int
-) -> None:
-    """Raise CapacityExceeded where as many of `which` run on the host as may."""
-    on_host = tasks.c.host == row["host"], which, UNFINISHED
-    count = sa.select(sa.func.count()).where(*on_host)
-    if connection.execute(count).scalar_one() >= most:
+def _place(connection: sa.Connection, row: Row, room: Room) -> dict[str, Any]:
+    """Return a new task's place in the line; raise CapacityExceeded if it has none."""
+    others = _unfinished(connection, row["host"], row["kind"])
+    place = {"is_queued": True, "turn": Line(others).next_turn}
+    newest = {name: row.get(name) for name in LINE_COLUMNS} | place
+    line = Line([*others, newest], max_running=room.max_running)
+    # Those do not wait for room, only for their worker to see it.
+    have_room = list(line.next_to_run())
+    if row["task_id"] in have_room:
+        return place | {"is_queued": False}
+    if len(line.waiting()) - len(have_room) > room.max_queued:
         raise CapacityExceeded(retry_after_seconds=1)
+    return place
+
+
+def _unfinished(connection: sa.Connection, host: str, kind: str) -> Sequence[Row]:
+    on_host = tasks.c.host == host, tasks.c.kind == kind
+    columns = (tasks.c[name] for name in LINE_COLUMNS)
+    query = sa.select(*columns).where(*on_host, UNFINISHED).order_by(tasks.c.number)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _seen_by(viewer: Viewer) -> sa.ColumnElement[bool]:
@@ -220,6 +290,19 @@ def _owner(connection: sa.Connection, row: Row, admission: Admission) -> str | N
     if name is None:
         raise NotAuthenticated
     return str(name)
+
+
+def _tie(connection: sa.Connection, request: str | None, task_id: str) -> None:
+    """Tie a request that is kept to the task that it starts, the only one.
+
+    Its worker may have been thought dead, and the request have come again elsewhere.
+    """
+    if request is None:
+        return
+    untied = idempotency.c.digest == request, idempotency.c.task_id.is_(None)
+    tied = sa.update(idempotency).where(*untied).values(task_id=task_id)
+    if connection.execute(tied).rowcount == 0:
+        raise KeyInFlight
 
 
 def _use_up(connection: sa.Connection, admission: Admission) -> None:

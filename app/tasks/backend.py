@@ -23,8 +23,8 @@ class TaskBackend(Protocol):
         """Start making a report; raises as submit, but for SlotBusy."""
         ...
 
-    def wait(self, task_id: str, *, seconds: float) -> None:
-        """Wait for the end of a task that was submitted here, or for the time."""
+    def wait(self, task_id: str, *, seconds: float) -> bool:
+        """Wait for a task that was submitted here; return whether it has ended."""
         ...
 
     def cancel(self, task_id: str) -> None:

@@ -110,6 +110,7 @@ class Catalogue:
             wish.timeout_seconds or self._timeout_seconds,
             cwd=wish.cwd,
             stdin=None if wish.stdin is None else wish.stdin.encode(),
+            separate_stderr=wish.stderr == "separate",
         )
         return Order(command, cmd=wish.cmd)
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import structlog
 
 from app.processes.child import Child, Ending
 from app.processes.command import Command
-from app.processes.limits import LIMIT_OF_SIGNAL
 
 from .job import end_of_task, state_of_stop
-from .output import OutputLog
+from .order import Order
+from .output import OutputLog, TaskOutput
 from .record import TaskRecord
 from .states import State
 
@@ -26,7 +27,7 @@ class CommandJob:
 
     def __init__(
         self,
-        command: Command,
+        order: Order,
         record: TaskRecord,
         *,
         grace_seconds: float,
@@ -34,14 +35,15 @@ class CommandJob:
     ) -> None:
         self._task_id = record.task_id
         self._started = started
-        self._limits = command.limits
+        self._limits = order.command.limits
+        self._ends_on_overflow = order.ends_on_overflow
         self._child = Child(
-            _told_its_task(command, record),
+            _told_its_task(order.command, record),
             mark=f"{MARK}={record.task_id}",
             grace_seconds=grace_seconds,
         )
 
-    def run(self, output: OutputLog) -> dict[str, Any]:
+    def run(self, output: TaskOutput) -> dict[str, Any]:
         """Run the command to its end; see Job."""
         try:
             self._child.start()
@@ -50,24 +52,26 @@ class CommandJob:
             return end_of_task(State.FAILURE, "spawn_failed", detail=str(error))
         log.info("process.started", task_id=self._task_id, child=repr(self._child))
         self._started()
-        ending = self._child.run(output.append)
+        stderr = partial(self._append, output.stderr) if output.stderr else None
+        ending = self._child.run(partial(self._append, output.stdout), stderr)
         log.info("process.ended", task_id=self._task_id, **asdict(ending))
-        return end_of_task(_state(ending), **asdict(ending) | self._limit(ending))
-
-    def _limit(self, ending: Ending) -> dict[str, str]:
-        """Return which of the command's own limits has ended it, if one did."""
-        name = LIMIT_OF_SIGNAL.get(ending.signal or "", "")
-        # One that goes on after SIGXCPU is killed a second later.
-        most = self._limits.cpu_seconds
-        if ending.signal == "SIGKILL" and most and (ending.cpu_seconds or 0) > most:
-            name = "cpu_seconds"
-        if ending.reason != "signal" or getattr(self._limits, name, None) is None:
-            return {}
-        return {"reason": "limit", "detail": f"the limit {name} was reached"}
+        return end_of_task(_state(ending), **asdict(ending) | self._detail(ending))
 
     def stop(self, reason: str) -> None:
         """End the command and what it started; see Job."""
         self._child.stop(reason)
+
+    def _append(self, log: OutputLog, data: memoryview) -> None:
+        log.append(data)
+        if self._ends_on_overflow and log.dropped_bytes:
+            self._child.stop("overflow")
+
+    def _detail(self, ending: Ending) -> dict[str, str]:
+        """Return what there is to say of an end beside its reason."""
+        if ending.reason != "limit":
+            return {}
+        name = self._limits.reached(ending.signal, ending.cpu_seconds)
+        return {"detail": f"the limit {name} was reached"}
 
 
 def _told_its_task(command: Command, record: TaskRecord) -> Command:

@@ -54,7 +54,7 @@ ENTRY = Schema(
                 "items": {"type": "string", "pattern": VARIABLE},
             },
             "stdin": {"type": "boolean"},
-            "stderr": {"enum": ["merge"]},
+            "stderr": {"enum": ["merge", "separate"]},
             "limits": {
                 "type": "object",
                 "properties": {
@@ -66,7 +66,7 @@ ENTRY = Schema(
                 "additionalProperties": False,
             },
             "users": {"type": "array", "items": {"type": "string", "minLength": 1}},
-            "on_overflow": {"enum": ["drop"]},
+            "on_overflow": {"enum": ["drop", "end"]},
             "params": {
                 "type": "object",
                 "propertyNames": {"pattern": "[a-z][a-z0-9_]*"},
@@ -100,6 +100,8 @@ class Entry:
         self.timeout_seconds = document.get("timeout_seconds", timeout_seconds)
         self.max_running: int | None = document.get("max_running")
         self.takes_stdin: bool = document.get("stdin", False)
+        self.stderr: str = document.get("stderr", "merge")
+        self._ends_on_overflow = document.get("on_overflow") == "end"
         self.env_allowed = tuple(document.get("env_allowed", ()))
         _check([*_surroundings_faults(document), *_parameter_faults(document)])
         self.parameters = {
@@ -146,8 +148,15 @@ class Entry:
             cwd=self._cwd,
             stdin=None if wish.stdin is None else wish.stdin.encode(),
             limits=self._limits,
+            separate_stderr=(wish.stderr or self.stderr) == "separate",
         )
-        return Order(command, cmd=cmd, name=self.name, max_running=self.max_running)
+        return Order(
+            command,
+            cmd=cmd,
+            name=self.name,
+            max_running=self.max_running,
+            ends_on_overflow=self._ends_on_overflow,
+        )
 
     def params_of(self, words: Sequence[str]) -> dict[str, Any]:
         """Return the parameters that words of a command line give.

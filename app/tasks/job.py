@@ -3,14 +3,14 @@
 import time
 from typing import Any, Protocol
 
-from .output import OutputLog
+from .output import TaskOutput
 from .states import State
 
 
 class Job(Protocol):
     """Run once, by one thread; stopped from any other, before, while or after."""
 
-    def run(self, output: OutputLog) -> dict[str, Any]:
+    def run(self, output: TaskOutput) -> dict[str, Any]:
         """Do it, writing to `output`; return what the record says of its end."""
         ...
 

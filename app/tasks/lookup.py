@@ -10,7 +10,7 @@ from app.errors import Fault, InvalidInput, TaskNotFound
 from app.storage.task_store import TaskStore, Viewer
 
 from .backend import TaskBackend
-from .output import Chunk, OutputFolder
+from .output import STDOUT, Chunk, OutputFolder
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
@@ -93,11 +93,19 @@ class Lookup:
         torn = continuation_bytes(chunk.data) if begins_torn else 0
         return chunk.data[torn:].decode(errors="replace")
 
-    def output_facts(self, task: TaskRecord) -> dict[str, int]:
+    def position(self, task: TaskRecord) -> int | None:
+        """Return how many tasks are to start before this one, and one; None: it has."""
+        if not task.is_queued or task.finished is not None:
+            return None
+        line = self._store.queue(task.host, task.kind)
+        return line.index(task.task_id) + 1 if task.task_id in line else None
+
+    def output_facts(self, task: TaskRecord, stream: str = STDOUT) -> dict[str, int]:
         """Return how much a task has written so far, and how much is not kept."""
-        output = self._outputs.open(task.task_id) if task.finished is None else None
+        running = task.finished is None
+        output = self._outputs.open(task.task_id, stream) if running else None
         if output is None:
-            return {"end_offset": task.end_offset, "dropped_bytes": task.dropped_bytes}
+            return _facts(task, stream)
         with output:
             return output.facts()
 
@@ -114,7 +122,13 @@ class Lookup:
             time.sleep(LOOK_SECONDS)
 
     def read(
-        self, task: TaskRecord, *, offset: int, limit: int, whole_characters: bool
+        self,
+        task: TaskRecord,
+        *,
+        stream: str = STDOUT,
+        offset: int,
+        limit: int,
+        whole_characters: bool,
     ) -> OutputPart:
         """Return up to `limit` bytes of a task's output from `offset` on.
 
@@ -124,23 +138,41 @@ class Lookup:
         """
         # The record was read before the log is: finished means that all is written.
         finished = task.finished is not None
-        reader = self._outputs.open(task.task_id)
+        reader = self._outputs.open(task.task_id, stream)
         if reader is None:
-            _check_offset(offset, task.end_offset)
-            return OutputPart(offset, b"", task.end_offset - offset, eof=finished)
+            if not finished and _has(task, stream):
+                # It was removed or damaged; how much was written, the end will tell.
+                return OutputPart(offset, b"", 0, eof=False)
+            end = _facts(task, stream)["end_offset"]
+            _check_offset(offset, end)
+            return OutputPart(offset, b"", end - offset, eof=finished)
         with reader:
             end = reader.end_offset()  # read first: the output may grow meanwhile
             _check_offset(offset, end)
+            margin_bytes = _MARGIN_BYTES if whole_characters else 0
+            chunk = reader.read_until_gap(offset, limit + margin_bytes)
+            if not chunk.data and offset < end:  # the file was cut
+                return OutputPart(offset, b"", end - offset, eof=finished)
             if whole_characters:
-                chunk = reader.read_until_gap(offset, limit + _MARGIN_BYTES)
                 chunk = _whole(chunk, offset, limit, end=None if finished else end)
-            else:
-                chunk = reader.read_until_gap(offset, limit)
             at_end = chunk.start + len(chunk.data) == end
             dropped_bytes = chunk.start - offset
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
+
+
+def _has(task: TaskRecord, stream: str) -> bool:
+    return stream == STDOUT or task.stderr_end_offset is not None
+
+
+def _facts(task: TaskRecord, stream: str) -> dict[str, int]:
+    if stream == STDOUT:
+        return {"end_offset": task.end_offset, "dropped_bytes": task.dropped_bytes}
+    return {
+        "end_offset": task.stderr_end_offset or 0,
+        "dropped_bytes": task.stderr_dropped_bytes or 0,
+    }
 
 
 def _check_offset(offset: int, end: int) -> None:

@@ -23,6 +23,7 @@ class Wish:
     stdin: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
+    stderr: str | None = None
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,15 @@ class Order:
     """A command that may be run.
 
     `name` is its name in the catalogue, of which `max_running` may run at a time;
-    `cmd` is the text that was asked for, where it was a text.
+    `cmd` is the text that was asked for, where it was a text. One that
+    `ends_on_overflow` is ended where its output is longer than what is kept.
     """
 
     command: Command
     cmd: str | None = None
     name: str | None = None
     max_running: int | None = None
+    ends_on_overflow: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Origin:
 
     `owner` is their name, `account` the number of their account where they have
     proved that it is theirs. `slot` holds one task at a time. `uuid` is the digest
-    of a signed uuid, which starts one task.
+    of a signed uuid, which starts one task, `request` that of a request that is kept
+    with its answer.
     """
 
     owner: str | None
@@ -53,3 +57,4 @@ class Origin:
     account: int | None = None
     slot: str | None = None
     uuid: str | None = None
+    request: str | None = None

@@ -14,6 +14,7 @@ import math
 import os
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,6 +22,9 @@ from typing import Self
 import structlog
 
 from app.errors import StorageUnavailable
+
+#: The outputs that a task can have; the first one it always has.
+STREAMS = STDOUT, STDERR = ("stdout", "stderr")
 
 # The ring is larger than the tail by the most that one write replaces: a reader
 # that saw end offset E can trust every byte from E - tail on, also while the next
@@ -60,13 +64,18 @@ class OutputFolder:
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
 
-    def create(self, task_id: str) -> "OutputLog":
+    def path(self, task_id: str, stream: str = STDOUT) -> Path:
+        """Return where an output is kept."""
+        suffix = "" if stream == STDOUT else f".{stream}"
+        return self._path / f"{task_id}{suffix}"
+
+    def create(self, task_id: str, stream: str = STDOUT) -> "OutputLog":
         """Return a new log whose whole space is taken already.
 
         So a disk that fills up later loses no output. Raises StorageUnavailable
         where there is no space, or no folder.
         """
-        path = self._path / task_id
+        path = self.path(task_id, stream)
         size = _HEADER_BYTES + self._head_bytes + self._tail_bytes + SLACK_BYTES
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -80,31 +89,39 @@ class OutputFolder:
         except OSError as error:
             raise StorageUnavailable from error
 
-    def reopen(self, task_id: str) -> "OutputLog | None":
+    def reopen(self, task_id: str, stream: str = STDOUT) -> "OutputLog | None":
         """Return the log that a dead writer left, None where none is kept."""
-        descriptor = self._open(task_id, os.O_RDWR)
+        descriptor = self._open(task_id, stream, os.O_RDWR)
         if descriptor is None:
             return None
         head_bytes, tail_bytes = _sizes(descriptor)
         return OutputLog(descriptor, head_bytes, tail_bytes, _end_offset(descriptor))
 
-    def open(self, task_id: str) -> "OutputReader | None":
+    def open(self, task_id: str, stream: str = STDOUT) -> "OutputReader | None":
         """Return a reader of a task's log, None where none is kept."""
-        descriptor = self._open(task_id, os.O_RDONLY)
+        descriptor = self._open(task_id, stream, os.O_RDONLY)
         return None if descriptor is None else OutputReader(descriptor)
 
+    def tell(self, task_id: str) -> None:
+        """Have those look who wait for a task's output: its record has changed."""
+        for stream in STREAMS:
+            with suppress(OSError):  # which is not kept, or by no one waited for
+                os.utime(self.path(task_id, stream))
+
     def remove(self, task_id: str) -> None:
-        """Remove a task's log if there is one."""
-        (self._path / task_id).unlink(missing_ok=True)
+        """Remove a task's logs if there are any."""
+        for stream in STREAMS:
+            self.path(task_id, stream).unlink(missing_ok=True)
 
     def task_ids(self, *, older_than_seconds: float) -> list[str]:
         """Return the tasks that have had a file here for so long."""
         before = time.time() - older_than_seconds
         try:
             with os.scandir(self._path) as entries:
-                return [entry.name for entry in entries if _modified(entry) < before]
+                old = [entry.name for entry in entries if _modified(entry) < before]
         except OSError as error:
             raise StorageUnavailable from error
+        return list({name.removesuffix(f".{STDERR}") for name in old})
 
     def check(self) -> None:
         """Raise StorageUnavailable where the next run would find no space."""
@@ -112,14 +129,14 @@ class OutputFolder:
         self.create(name).close()
         self.remove(name)
 
-    def _open(self, task_id: str, flags: int) -> int | None:
+    def _open(self, task_id: str, stream: str, flags: int) -> int | None:
         """Return a descriptor of a task's file, None where there is none of ours.
 
         A crash of the host can leave a file with a damaged header: its bytes are
         lost, and the task must come to its end without them.
         """
         try:
-            descriptor = os.open(self._path / task_id, flags)
+            descriptor = os.open(self.path(task_id, stream), flags)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -129,6 +146,28 @@ class OutputFolder:
         os.close(descriptor)
         log.error("output.damaged", task_id=task_id)
         return None
+
+
+@dataclass(frozen=True)
+class TaskOutput:
+    """The logs of one task: what it writes to stderr has one if it is kept apart."""
+
+    stdout: "OutputLog"
+    stderr: "OutputLog | None" = None
+
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record says of them."""
+        facts = self.stdout.facts()
+        if self.stderr is not None:
+            apart = self.stderr.facts()
+            facts |= {f"stderr_{name}": value for name, value in apart.items()}
+        return facts
+
+    def close(self) -> None:
+        """Close them; they can be read on."""
+        self.stdout.close()
+        if self.stderr is not None:
+            self.stderr.close()
 
 
 class OutputLog:

@@ -15,7 +15,8 @@ class TaskRecord:
     had to say who they are; `host` and `worker` are where it runs. `slot` names what
     one task at a time may hold; `command` is a name of the catalogue, `cmd` the text
     that was asked for. `polled_offset` and `polled_end` say what polls have
-    given. `result` is JSON.
+    given. `stderr_…` are None where stderr goes into the output; `is_queued` says that
+    the task waits for room. `result` is JSON.
     """
 
     task_id: str
@@ -40,11 +41,15 @@ class TaskRecord:
     max_rss_bytes: int | None = None
     end_offset: int = 0
     dropped_bytes: int = 0
+    stderr_end_offset: int | None = None
+    stderr_dropped_bytes: int | None = None
     polled_offset: int = 0
     polled_end: bool = False
     progress_done: int | None = None
     progress_total: int | None = None
     cancel_requested: bool = False
+    is_queued: bool = False
+    max_running: int | None = None
     result: str | None = None
 
     @classmethod

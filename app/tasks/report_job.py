@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .job import end_of_task, state_of_stop
-from .output import OutputLog
+from .output import TaskOutput
 from .states import State
 
 #: ``wait(seconds)`` returns whether the report is to end there.
@@ -47,7 +47,7 @@ class ReportJob:
         self._stop = threading.Event()
         self._stop_reason = ""  # written before _stop is set, read after it
 
-    def run(self, output: OutputLog) -> dict[str, Any]:
+    def run(self, output: TaskOutput) -> dict[str, Any]:
         """Make the report; see Job."""
         self._started()
         texts, samples = list[str](), list[dict[str, Any]]()
@@ -55,7 +55,7 @@ class ReportJob:
             if self._stop.is_set():
                 break
             texts.append(piece.text)
-            output.append(memoryview(piece.text.encode()))
+            output.stdout.append(memoryview(piece.text.encode()))
             if piece.figures is not None:
                 samples.append(piece.figures)
                 self._progressed(len(samples))

@@ -20,7 +20,7 @@ from app.processes.orphans import end_orphans
 from app.storage.task_store import TaskStore
 
 from .command_job import MARK
-from .output import OutputFolder
+from .output import STDERR, OutputFolder, TaskOutput
 from .states import State
 from .worker import Worker
 
@@ -34,6 +34,8 @@ HOUSEKEEPING_SECONDS = 60.0
 BATCH = 500
 # Younger outputs may belong to a task that is being admitted.
 STRAY_SECONDS = 60.0
+# How often they are looked for: they come of a crash, and all files are looked at.
+STRAY_LOOK_SECONDS = 600.0
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +68,7 @@ class Sweeper:
         self._retention = retention
         self._housekeeping = housekeeping
         self._next_housekeeping = 0.0
-        self._strays_removed = False  # they come of a crash: once is enough
+        self._next_stray_look = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(
             target=self._sweep_on, name="sweeper", daemon=True
@@ -88,9 +90,9 @@ class Sweeper:
         self._end_lost()
         self._expire()
         self._keep_house()
-        if not self._strays_removed:
+        if time.monotonic() >= self._next_stray_look:
             self._remove_strays()
-            self._strays_removed = True
+            self._next_stray_look = time.monotonic() + STRAY_LOOK_SECONDS
 
     def _sweep_on(self) -> None:
         with ExitStack() as held:
@@ -135,10 +137,12 @@ class Sweeper:
         log.warning("tasks.lost", count=len(lost), survivors=survivors)
 
     def _write_lost(self, task_id: str) -> None:
-        output = self._outputs.reopen(task_id)
-        if output is not None:
+        stdout = self._outputs.reopen(task_id)
+        facts = {}
+        if stdout is not None:
+            output = TaskOutput(stdout, self._outputs.reopen(task_id, STDERR))
             output.close()
-        facts = output.facts() if output is not None else {}
+            facts = output.facts()
         self._store.finish(
             task_id,
             state=State.LOST,
@@ -146,6 +150,7 @@ class Sweeper:
             finished=time.time(),
             **facts,
         )
+        self._outputs.tell(task_id)
 
     def _expire(self) -> None:
         """Forget what is past its age, or past the number that is kept."""

@@ -1,26 +1,28 @@
 """Runs each task in a thread of the worker that accepted it."""
 
+import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import copy_context
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import structlog
 
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 
 from .command_job import CommandJob
-from .job import Job, end_of_task
+from .job import Job, end_of_task, state_of_stop
 from .order import Order, Origin
-from .output import OutputFolder, OutputLog
+from .output import STDERR, OutputFolder, TaskOutput
 from .record import TaskRecord
 from .report_job import Report, ReportJob
 from .states import State
+from .waiting_line import Claim, WaitingLine
 from .worker import Worker
 
 # Between tries to write a run's end down while the records are away.
@@ -31,11 +33,23 @@ CANCEL_LOOK_SECONDS = 0.25
 log = structlog.get_logger(__name__)
 
 
+@dataclass
+class _Task:
+    """A task of this worker, from its admission to its written end."""
+
+    task_id: str
+    job: Job
+    output: TaskOutput
+    thread: threading.Thread
+    ended: threading.Event = field(default_factory=threading.Event)
+    is_written: bool = False  # its end
+
+
 class ThreadBackend:
     """A TaskBackend with a thread for each task that runs.
 
     While any runs, one thread more looks for tasks that another worker was asked to
-    cancel.
+    cancel; while any waits for room, another one looks whose turn it is.
     """
 
     def __init__(
@@ -44,34 +58,42 @@ class ThreadBackend:
         store: TaskStore,
         outputs: OutputFolder,
         host: str,
-        max_running: Mapping[str, int],
+        room: Mapping[str, Room],
         grace_seconds: float,
+        line: WaitingLine,
     ) -> None:
         self._store = store
         self._outputs = outputs
         self._host = host
-        self._max_running = max_running
+        self._room = room
         self._grace_seconds = grace_seconds
+        self._line = line
         self._given_up = threading.Event()
-        self._lock = threading.Lock()  # guards _closing, _runs and _watcher
+        self._lock = threading.Lock()  # guards _closing, _tasks and _watcher
         self._closing = False
-        self._runs: dict[str, tuple[threading.Thread, Job]] = {}
+        self._deadline = math.inf  # of the monotonic clock, once it closes
+        self._tasks: dict[str, _Task] = {}
         self._watcher: threading.Thread | None = None
 
     def __repr__(self) -> str:
-        return f"<ThreadBackend running={len(self._runs)}>"
+        return f"<ThreadBackend tasks={len(self._tasks)}>"
 
     def submit(self, order: Order, origin: Origin) -> TaskRecord:
         """Start a command, in its slot if it has one; see TaskBackend."""
-        record = self._new("exec", origin)
-        record = replace(record, cmd=order.cmd, command=order.name)
+        record = replace(
+            self._new("exec", origin),
+            cmd=order.cmd,
+            command=order.name,
+            max_running=order.max_running,
+            stderr_end_offset=0 if order.command.separate_stderr else None,
+        )
         job = CommandJob(
-            order.command,
+            order,
             record,
             grace_seconds=self._grace_seconds,
             started=partial(self._write_start, record.task_id),
         )
-        return self._admit(record, job, origin, max_of_command=order.max_running)
+        return self._admit(record, job, origin)
 
     def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
         """Start making a report; see TaskBackend."""
@@ -84,12 +106,11 @@ class ThreadBackend:
         )
         return self._admit(record, job, origin)
 
-    def wait(self, task_id: str, *, seconds: float) -> None:
+    def wait(self, task_id: str, *, seconds: float) -> bool:
         """Wait for the end of a task of this worker; see TaskBackend."""
         with self._lock:
-            running = self._runs.get(task_id)
-        if running is not None:
-            running[0].join(seconds)
+            task = self._tasks.get(task_id)
+        return task is None or task.ended.wait(seconds)
 
     def cancel(self, task_id: str) -> None:
         """Have a task ended, whichever worker runs it; see TaskBackend."""
@@ -101,12 +122,25 @@ class ThreadBackend:
         deadline = time.monotonic() + seconds
         with self._lock:
             self._closing = True
-            runs, watcher = dict(self._runs), self._watcher
-        for _, job in runs.values():
-            job.stop("shutdown")
-        for thread, _ in runs.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
-        left = [task_id for task_id, (thread, _) in runs.items() if thread.is_alive()]
+            self._deadline = deadline
+            tasks, watcher = dict(self._tasks), self._watcher
+        for task in tasks.values():
+            task.job.stop("shutdown")
+        for task_id in self._line.close():
+            if time.monotonic() < deadline:
+                self._end_unstarted(tasks[task_id], "shutdown")
+            else:
+                tasks[task_id].output.close()
+                self._let_go(tasks[task_id])
+        left = []
+        for task in tasks.values():
+            if not task.ended.wait(max(0.0, deadline - time.monotonic())):
+                left.append(task.task_id)
+                continue
+            if task.thread.ident is not None:
+                task.thread.join()
+            if not task.is_written:
+                left.append(task.task_id)
         self._given_up.set()
         if watcher is not None:
             watcher.join(max(0.0, deadline - time.monotonic()))
@@ -123,41 +157,52 @@ class ThreadBackend:
             worker=str(Worker.current()),
             request_id=origin.request_id,
             created=time.time(),
+            is_queued=True,
         )
 
-    def _admit(
-        self,
-        record: TaskRecord,
-        job: Job,
-        origin: Origin,
-        *,
-        max_of_command: int | None = None,
-    ) -> TaskRecord:
-        """Write a task down if it may run, and run it in a thread of its own."""
+    def _admit(self, record: TaskRecord, job: Job, origin: Origin) -> TaskRecord:
+        """Write a task down if it may run, and run it in a thread of its own.
+
+        Where there is no room now, it waits for that.
+        """
+        room = self._room[record.kind]
         admission = Admission(
-            max_unfinished=self._max_running[record.kind],
-            max_of_command=max_of_command,
-            account=origin.account,
-            uuid=origin.uuid,
+            room, account=origin.account, uuid=origin.uuid, request=origin.request
         )
-        output = self._outputs.create(record.task_id)
+        task = self._prepare(record, job)
         try:
-            self._store.add(asdict(record), admission)
+            waits = self._store.add(asdict(record), admission)
         except BaseException:
-            self._discard(record.task_id, output)
+            self._discard(task)
             raise
         try:
-            self._begin(record.task_id, job, output)
+            self._begin(task, self._claim(record.kind) if waits else None)
         except (RuntimeError, ShuttingDown) as error:
-            self._discard(record.task_id, output)
-            self._store.remove([record.task_id])
+            self._discard(task)
+            self._store.withdraw(record.task_id, admission)
             if isinstance(error, RuntimeError):  # the system gives no more threads
                 raise CapacityExceeded(retry_after_seconds=1) from error
             raise
-        return record
+        return replace(record, is_queued=waits)
 
-    def _begin(self, task_id: str, job: Job, output: OutputLog) -> None:
-        thread = _thread(f"run-{task_id}", partial(self._run, task_id, job, output))
+    def _prepare(self, record: TaskRecord, job: Job) -> _Task:
+        """Return a task for which the space of its output is taken."""
+        task_id = record.task_id
+        output = TaskOutput(self._outputs.create(task_id))
+        if record.stderr_end_offset is not None:
+            try:
+                output = replace(output, stderr=self._outputs.create(task_id, STDERR))
+            except StorageUnavailable:
+                output.close()
+                self._outputs.remove(task_id)
+                raise
+        # Its log lines tell the request that it serves.
+        run = partial(copy_context().run, self._run, task_id)
+        thread = threading.Thread(target=run, name=f"run-{task_id}", daemon=True)
+        return _Task(task_id, job, output, thread)
+
+    def _begin(self, task: _Task, claim: Claim | None) -> None:
+        """Have a task run now, or once it is its turn, of which `claim` knows."""
         with self._lock:
             if self._closing:
                 raise ShuttingDown
@@ -167,27 +212,64 @@ class ThreadBackend:
                 )
                 watcher.start()
                 self._watcher = watcher
-            thread.start()
-            self._runs[task_id] = (thread, job)
+            if claim is None:
+                task.thread.start()
+            else:
+                self._line.add(task.task_id, partial(self._go_on, task), claim=claim)
+            self._tasks[task.task_id] = task
 
-    def _run(self, task_id: str, job: Job, output: OutputLog) -> None:
+    def _claim(self, kind: str) -> Claim:
+        most = self._room[kind].max_running
+        return partial(self._store.claim, self._host, kind, max_running=most)
+
+    def _go_on(self, task: _Task) -> None:
+        """Run a task that has waited for room."""
+        reason = "shutdown"
+        with self._lock:
+            if not self._closing:
+                try:
+                    task.thread.start()
+                except RuntimeError:  # the system gives no more threads
+                    reason = "spawn_failed"
+                else:
+                    return
+        self._end_unstarted(task, reason)
+
+    def _run(self, task_id: str) -> None:
+        with self._lock:
+            task = self._tasks[task_id]
         end = end_of_task(State.FAILURE, "internal_error")
         try:
-            end = job.run(output)
+            end = task.job.run(task.output)
         except Exception:
             log.exception("run.failed", task_id=task_id)
-        output.close()
+        self._end(task, end)
+
+    def _end_unstarted(self, task: _Task, reason: str) -> None:
+        """End a task that was waiting and waits no more."""
+        self._end(task, end_of_task(state_of_stop(reason), reason))
+
+    def _end(self, task: _Task, end: Mapping[str, Any]) -> None:
+        task.output.close()
         try:
-            self._write_end(task_id, end | output.facts())
+            facts = {**end, **task.output.facts()}
+            task.is_written = self._write_end(task.task_id, facts)
         finally:
-            with self._lock:
-                del self._runs[task_id]
+            self._let_go(task)
+
+    def _let_go(self, task: _Task) -> None:
+        """Forget a task; who waits for its end, or for its room, is to look."""
+        with self._lock:
+            del self._tasks[task.task_id]
+        task.ended.set()
+        self._outputs.tell(task.task_id)
+        self._line.tell()
 
     def _watch(self) -> None:
-        """Look for cancelled tasks for as long as any runs here."""
+        """Look for cancelled tasks for as long as there are any here."""
         while not self._given_up.wait(CANCEL_LOOK_SECONDS):
             with self._lock:
-                if not self._runs:
+                if not self._tasks:
                     self._watcher = None
                     return
             try:
@@ -197,10 +279,12 @@ class ThreadBackend:
 
     def _stop_cancelled(self) -> None:
         with self._lock:
-            runs = dict(self._runs)
-        for task_id in self._store.cancelled(list(runs)):
-            _, job = runs[task_id]
-            job.stop("cancelled")
+            tasks = dict(self._tasks)
+        for task_id in self._store.cancelled(list(tasks)):
+            if self._line.take_out(task_id):
+                self._end_unstarted(tasks[task_id], "cancelled")
+            else:
+                tasks[task_id].job.stop("cancelled")
 
     def _write_start(self, task_id: str) -> None:
         try:
@@ -215,8 +299,11 @@ class ThreadBackend:
             cause = str(error.__cause__)
             log.warning("task.progress_not_written", task_id=task_id, error=cause)
 
-    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> None:
-        """Write a task's end, again and again until it is written."""
+    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> bool:
+        """Write a task's end, again and again until it is written.
+
+        Return False where it is not before the time to close is over.
+        """
         while True:
             try:
                 self._store.finish(task_id, **end)
@@ -224,16 +311,11 @@ class ThreadBackend:
                 cause = str(error.__cause__)
                 log.warning("task.end_not_written", task_id=task_id, error=cause)
             else:
-                return
-            if self._given_up.wait(RETRY_SECONDS):
-                return
+                return True
+            given_up = self._given_up.wait(RETRY_SECONDS)
+            if given_up or time.monotonic() >= self._deadline:
+                return False
 
-    def _discard(self, task_id: str, output: OutputLog) -> None:
-        output.close()
-        self._outputs.remove(task_id)
-
-
-def _thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    """Return a thread whose log lines tell the request that this one serves."""
-    run = partial(copy_context().run, work)
-    return threading.Thread(target=run, name=name, daemon=True)
+    def _discard(self, task: _Task) -> None:
+        task.output.close()
+        self._outputs.remove(task.task_id)

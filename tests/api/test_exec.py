@@ -242,7 +242,7 @@ def test_a_poll_gives_the_newest_lines_and_counts_the_others(
     app = make_app(CMD_LINE_NUM="3")
     client, backend = app.test_client(), app.extensions["bellhop"].backend
     start(client, "seq 20")
-    wait_until(lambda: "running=0" in repr(backend))
+    wait_until(lambda: "tasks=0" in repr(backend))
     newest = poll(client)
     assert newest["status"] == "finished"
     assert newest["output"] == "18\n19\n20"
@@ -254,7 +254,7 @@ def test_a_poll_gives_the_newest_lines_and_counts_the_others(
 def test_the_full_host_is_busy_for_new_callers_until_one_ends(
     make_app: Callable[..., Any], tmp_path: Path
 ) -> None:
-    client = make_app(EXEC_MAX_RUNNING="2").test_client()
+    client = make_app(EXEC_MAX_RUNNING="2", EXEC_MAX_QUEUED="0").test_client()
     gate, mark = tmp_path / "gate", tmp_path / "mark"
     waiting = f"while [ ! -e {gate} ]; do sleep 0.02; done"
     start(client, waiting, "a")

@@ -250,7 +250,7 @@ def test_a_busy_caller_is_told_in_the_words_of_the_contract(
 def test_a_full_host_is_told_in_the_words_of_the_contract(
     make_app: Callable[..., Any],
 ) -> None:
-    client = make_app(EXEC_MAX_RUNNING="1").test_client()
+    client = make_app(EXEC_MAX_RUNNING="1", EXEC_MAX_QUEUED="0").test_client()
     assert client.post("/api/exec/a", json={"cmd": "sleep 0.3"}).status_code == 202
     answer = client.post("/api/exec/b", json={"cmd": "true"})
     assert problem(answer, 429, shown="busy")["mode"] == "exec"

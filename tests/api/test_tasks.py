@@ -149,7 +149,7 @@ class TestStart:
         self, make_app: Callable[..., Flask], tmp_path: Path
     ) -> None:
         limits = {"IOSTAT_MAX_RUNNING": "2", "EXEC_MAX_RUNNING": "1"}
-        client = make_app(**limits).test_client()
+        client = make_app(**limits, EXEC_MAX_QUEUED="0").test_client()
         hrefs = [_start(client, LONG) for _ in range(2)]
         before = _outputs(tmp_path)
         for method in ("GET", "POST"):
@@ -398,7 +398,11 @@ class TestOutput:
             ("limit=1048577", ["limit"]),
             ("limit=x&offset=x", ["limit", "offset"]),
             ("offset=1&offset=2", ["offset"]),
-            ("stream=stderr", ["stream"]),
+            ("stream=both", ["stream"]),
+            ("wait_seconds=61", ["wait_seconds"]),
+            ("wait_seconds=-1", ["wait_seconds"]),
+            ("wait_seconds=x", ["wait_seconds"]),
+            ("follow=2", ["follow"]),
             ("stream=", ["stream"]),
             ("wait=1", ["wait"]),
         ],

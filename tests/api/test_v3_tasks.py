@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from tests.api.callers import (
@@ -45,7 +45,7 @@ def _put(client: FlaskClient, owner: str | None, number: int = 0) -> str:
         finished=None if state in ("QUEUED", "STARTED") else time.time(),
     )
     store = TaskStore(client.application.extensions["bellhop"].database)
-    store.add(asdict(record), Admission(max_unfinished=10**6))
+    store.add(asdict(record), Admission(Room(10**6)))
     return record.task_id
 
 

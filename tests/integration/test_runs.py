@@ -71,7 +71,9 @@ def test_of_twenty_racing_starts_in_a_slot_one_wins(server: Server) -> None:
 
 
 def test_the_host_s_limit_holds_across_workers(tmp_path: Path) -> None:
-    with running(tmp_path, "-w", "4", EXEC_MAX_RUNNING="3") as server:
+    with running(
+        tmp_path, "-w", "4", EXEC_MAX_RUNNING="3", EXEC_MAX_QUEUED="0"
+    ) as server:
         with ThreadPoolExecutor(12) as pool:
             answers = list(
                 pool.map(lambda n: server.exec(f"c{n}", "sleep 2"), range(12))

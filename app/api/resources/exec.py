@@ -2,6 +2,7 @@
 
 import re
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 from flask import Response, request, url_for
@@ -9,11 +10,18 @@ from flask import Response, request, url_for
 from app.api.audit_log import note
 from app.api.errors import problem
 from app.api.guard import caller, caller_faults, origin
+from app.api.idempotency import is_kept, once
 from app.api.rendering import render_head, render_json
 from app.api.resource import BaseResource, Takes, services
 from app.api.schemas.exec import EXEC_BODY, WAIT_SECONDS, WISH_BODY
 from app.api.task_view import href_of, show
-from app.errors import CapacityExceeded, Fault, SlotBusy, TaskNotFound
+from app.errors import (
+    CapacityExceeded,
+    Fault,
+    SlotBusy,
+    TaskNotFound,
+    UuidRefused,
+)
 from app.tasks.order import Wish
 from app.tasks.record import TaskRecord
 from app.tasks.runs import Poll
@@ -39,19 +47,24 @@ class Exec(SlotResource):
 
     takes: ClassVar = {"post": Takes(body=EXEC_BODY)}
 
+    def permit(self, in_path: dict[str, Any]) -> None:  # noqa: ARG002
+        """Raise where the uuid has started a command, unless by this very request."""
+        uuid = origin().uuid
+        if uuid and services().runs.is_used(uuid) and not is_kept():
+            raise UuidRefused
+
     def post(self, uuid: str, body: dict[str, str]) -> Response:
         """Start the command, unless the caller's last one or the host is busy."""
-        try:
-            task = services().runs.start(body["cmd"], origin())
-        except (SlotBusy, CapacityExceeded) as error:
-            return problem(error, mode="exec", status="busy")
-        note(target=task.command, task_id=task.task_id)
-        answer = {"mode": "exec", "status": "accepted", "task_id": task.task_id}
-        links = [
-            {"rel": "poll", "href": url_for("api.poll", uuid=uuid)},
-            {"rel": "task", "href": href_of(task)},
-        ]
-        return render_json(answer | {"links": links}, 202)
+
+        def start() -> Response:
+            try:
+                task = services().runs.start(body["cmd"], origin())
+            except (SlotBusy, CapacityExceeded) as error:
+                return problem(error, mode="exec", status="busy")
+            note(target=task.command, task_id=task.task_id)
+            return _accepted(uuid, task.task_id)
+
+        return once(body, start, partial(_accepted, uuid))
 
 
 class PollNewest(SlotResource):
@@ -88,17 +101,36 @@ class Start(BaseResource):
 
     def post(self, body: dict[str, Any]) -> Response:
         """Start it; answer at once, or when it has ended or the wait is over."""
-        note(target=_named(body.get("command")))
-        wait_seconds, headers = _wait_seconds(body)
-        body.pop("stderr", None)
-        # A place to wait is taken first: what is started is answered for.
-        with services().waiting() if wait_seconds else nullcontext():
-            task = services().runs.grant(Wish(**body), origin())
-            note(task_id=task.task_id)
-            if wait_seconds:
-                services().backend.wait(task.task_id, seconds=wait_seconds)
-                task = _now(task)
-        return render_json(show(task), 201, {"Location": href_of(task), **headers})
+        return once({**body}, partial(_started, body), _started_before)
+
+
+def _started(body: dict[str, Any]) -> Response:
+    """Start what the body asks for; answer when it has ended or the wait is over."""
+    note(target=_named(body.get("command")))
+    wait_seconds, headers = _wait_seconds(body)
+    # A place to wait is taken first: what is started is answered for.
+    with services().waiting() if wait_seconds else nullcontext():
+        task = services().runs.grant(Wish(**body), origin())
+        note(task_id=task.task_id)
+        if wait_seconds:
+            services().wait_for_end(task.task_id, seconds=wait_seconds)
+            task = _now(task)
+    location = {"Location": href_of(task.task_id)}
+    return render_json(show(task), 201, {**location, **headers})
+
+
+def _started_before(task_id: str) -> Response:
+    task = services().lookup.get(task_id, services().viewer(caller()))
+    return render_json(show(task), 201, {"Location": href_of(task_id)})
+
+
+def _accepted(uuid: str, task_id: str) -> Response:
+    links = [
+        {"rel": "poll", "href": url_for("api.poll", uuid=uuid)},
+        {"rel": "task", "href": href_of(task_id)},
+    ]
+    answer = {"mode": "exec", "status": "accepted", "task_id": task_id}
+    return render_json(answer | {"links": links}, 202)
 
 
 def _now(task: TaskRecord) -> TaskRecord:

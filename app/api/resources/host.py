@@ -7,6 +7,7 @@ from flask import Response, current_app
 
 from app.api.audit_log import note
 from app.api.guard import origin
+from app.api.idempotency import once
 from app.api.rendering import (
     prefers_text,
     render_head,
@@ -92,13 +93,15 @@ class IostatTask(BaseResource):
     def get(self, query: dict[str, int]) -> Response:
         """Start the task."""
         count, wait_seconds = self._checked_times(query)
-        task = services().start_iostat(
-            count=count, wait_seconds=wait_seconds, origin=origin()
-        )
-        note(target=f"count {count}, wait {wait_seconds}", task_id=task.task_id)
-        href = href_of(task)
-        answer = {"task_id": task.task_id, "links": [{"rel": "task", "href": href}]}
-        return render_json(answer, 201, {"Location": href})
+
+        def start() -> Response:
+            task = services().start_iostat(
+                count=count, wait_seconds=wait_seconds, origin=origin()
+            )
+            note(target=f"count {count}, wait {wait_seconds}", task_id=task.task_id)
+            return _started(task.task_id)
+
+        return once(None, start, _started)
 
     post = get
 
@@ -110,6 +113,12 @@ class IostatTask(BaseResource):
     def _checked_times(self, query: dict[str, int]) -> tuple[int, int]:
         limit_seconds = current_app.config["EXEC_TIMEOUT_SECONDS"]
         return _times(query, limit_seconds, "the most that a task may")
+
+
+def _started(task_id: str) -> Response:
+    href = href_of(task_id)
+    answer = {"task_id": task_id, "links": [{"rel": "task", "href": href}]}
+    return render_json(answer, 201, {"Location": href})
 
 
 def _times(query: dict[str, int], limit_seconds: float, why: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ WISH_BODY = Schema(
             "stdin": {"type": "string"},
             "env": {"type": "object", "additionalProperties": {"type": "string"}},
             "cwd": {"type": "string", "minLength": 1},
-            "stderr": {"enum": ["merge"], "default": "merge"},
+            "stderr": {"enum": ["merge", "separate"]},
             "wait_seconds": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS},
         },
         "additionalProperties": False,

@@ -2,6 +2,7 @@
 
 from app.api.schemas.page import TEXT, page_query
 from app.schema import Schema
+from app.tasks.output import STDOUT, STREAMS
 from app.tasks.states import State
 
 TASKS_QUERY = page_query(
@@ -11,6 +12,7 @@ TASKS_QUERY = page_query(
 )
 
 OUTPUT_LIMIT_BYTES = 65536
+WAIT_SECONDS = 60
 
 OUTPUT_QUERY = Schema(
     {
@@ -23,7 +25,9 @@ OUTPUT_QUERY = Schema(
                 "maximum": 1024 * 1024,
                 "default": OUTPUT_LIMIT_BYTES,
             },
-            "stream": {"type": "string", "enum": ["stdout"], "default": "stdout"},
+            "stream": {"type": "string", "enum": list(STREAMS), "default": STDOUT},
+            "wait_seconds": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS},
+            "follow": {"type": "integer", "enum": [0, 1], "default": 0},
         },
         "additionalProperties": False,
     }

@@ -12,7 +12,7 @@ from app.errors import (
 )
 from app.storage.account_store import AccountStore, Row
 from app.storage.engine import Database
-from app.storage.task_store import Admission, TaskStore, Viewer
+from app.storage.task_store import Admission, Room, TaskStore, Viewer
 from tests.racing import race_threads
 from tests.unit.auth.conftest import PASSWORD, MakeAccounts, user
 from tests.unit.storage.rows import task_row
@@ -489,7 +489,7 @@ class TestTheFirstAdmin:
 class TestTasks:
     def add(self, tasks: TaskStore, account: Row) -> str:
         row = task_row(owner=account["username"])
-        tasks.add(row, Admission(max_unfinished=100, account=account["number"]))
+        tasks.add(row, Admission(Room(100), account=account["number"]))
         return row["task_id"]
 
     def seen(self, tasks: TaskStore, owner: str) -> list[str]:

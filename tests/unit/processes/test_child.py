@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.processes import table
 from app.processes.child import DRAIN_SECONDS, Child
 from app.processes.limits import Limits
 from tests.commands import (
@@ -29,6 +30,9 @@ from tests.servers import alive_with, children_of, wait_until
 
 # What a busy machine may take on top of the times that a test sets.
 SLACK_SECONDS = 5.0
+
+# Many times what a pipe holds.
+FLOOD_BYTES = 3_000_000
 
 
 @contextmanager
@@ -562,3 +566,210 @@ def no_more_descriptors():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class TestTwoPipes:
+    """What a command writes to stderr, where that is kept apart."""
+
+    @pytest.fixture
+    def run_apart(self, mark):
+        """Run a command to its end; return its ending and both outputs."""
+
+        def to_the_end(command, *, grace_seconds=1.0, stop_at=None):
+            apart = replace(command, separate_stderr=True)
+            child = Child(apart, mark=mark, grace_seconds=grace_seconds)
+            out, err = bytearray(), bytearray()
+
+            def keep(kept, data):
+                if len(kept) < FLOOD_BYTES:
+                    kept.extend(data)
+                if stop_at is not None and stop_at in bytes(kept[:100]):
+                    child.stop("cancelled")
+
+            child.start()
+            ending = child.run(
+                lambda data: keep(out, data), lambda data: keep(err, data)
+            )
+            return ending, bytes(out), bytes(err)
+
+        return to_the_end
+
+    def test_each_is_passed_on_to_the_byte(self, run_apart):
+        source = "import os\nfor n in range(256): os.write(1 + n % 2, bytes([n]) * 3)"
+        ending, out, err = run_apart(python(source))
+        assert out == b"".join(bytes([n]) * 3 for n in range(0, 256, 2))
+        assert err == b"".join(bytes([n]) * 3 for n in range(1, 256, 2))
+        assert (ending.reason, ending.returncode) == ("exit", 0)
+
+    @pytest.mark.parametrize(("flooded", "other"), [(1, 2), (2, 1)])
+    def test_a_flood_on_one_neither_stops_nor_touches_the_other(
+        self, run_apart, flooded, other
+    ):
+        script = (
+            f"echo begun >&{other}; yes | head -c {FLOOD_BYTES} >&{flooded}; "
+            f"echo ended >&{other}"
+        )
+        ending, *outputs = run_apart(shell(script))
+        assert outputs[flooded - 1] == b"y\n" * (FLOOD_BYTES // 2)
+        assert outputs[other - 1] == b"begun\nended\n"
+        assert ending.returncode == 0
+
+    def test_a_flood_on_both_is_passed_on(self, run_apart):
+        script = f"yes | head -c {FLOOD_BYTES} & yes | head -c {FLOOD_BYTES} >&2; wait"
+        _, out, err = run_apart(shell(script))
+        assert out == err == b"y\n" * (FLOOD_BYTES // 2)
+
+    @pytest.mark.parametrize("closed", ["1", "2"])
+    def test_one_that_is_closed_leaves_the_other(self, run_apart, closed):
+        other = "2" if closed == "1" else "1"
+        script = f"exec {closed}>&-; echo a >&{other}; sleep 0.1; echo b >&{other}"
+        _, *outputs = run_apart(shell(script))
+        assert outputs[int(other) - 1] == b"a\nb\n"
+        assert outputs[int(closed) - 1] == b""
+
+    @pytest.mark.parametrize("held", ["1", "2"])
+    def test_what_holds_one_only_cannot_delay_the_end(self, run_apart, token, held):
+        other = "2" if held == "1" else "1"
+        script = f"echo done; sleep {token} {other}>/dev/null &"
+        with within(DRAIN_SECONDS * 2):
+            ending, out, err = run_apart(shell(script))
+        assert (ending.reason, ending.returncode) == ("exit", 0)
+        assert ending.leftovers is True
+        assert (out, err) == (b"done\n", b"")
+        assert not alive_with(token)
+
+    def test_a_daemon_that_holds_only_stderr_cannot_either(self, run_apart, token):
+        script = f"{as_daemon('sleep', token)} >/dev/null; echo done"
+        with within(DRAIN_SECONDS * 2):
+            ending, out, _ = run_apart(shell(script))
+        assert (ending.leftovers, out) == (False, b"done\n")
+
+    def test_what_it_says_there_when_asked_to_end_is_kept(self, run_apart):
+        script = "trap 'echo bye >&2; exit 0' TERM; echo ready; sleep 300 & wait"
+        ending, out, err = run_apart(shell(script), stop_at=b"ready")
+        assert ending.reason == "cancelled"
+        assert (out, err) == (b"ready\n", b"bye\n")
+
+    def test_what_is_in_the_pipes_at_the_exit_is_passed_on(self, run_apart):
+        source = "import os; [os.write(n, b'x' * 60000) for n in (1, 2)]; os._exit(3)"
+        ending, out, err = run_apart(python(source))
+        assert (ending.returncode, len(out), len(err)) == (3, 60_000, 60_000)
+
+    def test_it_has_no_descriptors_but_the_three(self, run_apart):
+        _, out, _ = run_apart(shell("ls /proc/$$/fd; true"))
+        assert out.split() == [b"0", b"1", b"2"]
+
+    def test_a_sink_that_fails_does_not_leave_the_command_running(self, mark, token):
+        def fail(data):
+            raise RuntimeError("no room")
+
+        command = replace(shell(f"echo a >&2; sleep {token}"), separate_stderr=True)
+        child = Child(command, mark=mark, grace_seconds=1)
+        child.start()
+        with pytest.raises(RuntimeError, match="no room"):
+            child.run(bytearray().extend, fail)
+        wait_until(lambda: not alive_with(token))
+
+    def test_what_cannot_be_started_leaves_no_pipe(self, mark):
+        command = replace(program("/nonexistent/program"), separate_stderr=True)
+        with pytest.raises(FileNotFoundError):
+            Child(command, mark=mark, grace_seconds=1).start()
+
+    @pytest.mark.parametrize("free", range(6))
+    def test_without_descriptors_it_is_an_error_and_leaves_none(self, mark, free):
+        command = replace(shell("true"), separate_stderr=True)
+        child = Child(command, mark=mark, grace_seconds=1)
+        held = [os.open(os.devnull, os.O_RDONLY) for _ in range(free)]
+        with no_more_descriptors():
+            for descriptor in held:
+                os.close(descriptor)
+            with pytest.raises(OSError, match="Too many open"):
+                child.start()
+
+
+class TestNeverAFalseSuccess:
+    """The exit status is there once; whoever takes it first has it."""
+
+    @pytest.fixture
+    def without_status(self):
+        """Have the kernel throw exit statuses away, as with SIGCHLD ignored."""
+        before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        yield
+        signal.signal(signal.SIGCHLD, before)
+
+    @pytest.mark.parametrize("script", ["exit 0", "exit 7", "sleep 0.1; exit 7"])
+    @pytest.mark.usefixtures("without_status")
+    def test_where_the_kernel_keeps_no_status_none_is_told(self, run, script):
+        ending, _ = run(shell(script))
+        assert (ending.reason, ending.returncode) == ("status_unknown", None)
+        assert (ending.signal, ending.cpu_seconds) == (None, None)
+
+    @pytest.mark.usefixtures("without_status")
+    def test_one_that_is_stopped_there_is_gone_and_told_without_a_status(
+        self, follow, token
+    ):
+        following = follow(shell(f"echo ready; sleep {token}")).wait_for(b"ready")
+        following.child.stop("cancelled")
+        ending = following.ending()
+        assert (ending.reason, ending.returncode) == ("cancelled", None)
+        assert not alive_with(token)
+
+    def test_one_that_is_gone_before_it_can_be_watched_was_started(
+        self, run, monkeypatch
+    ):
+        real = os.pidfd_open
+
+        def steal(pid):
+            os.waitpid(pid, 0)
+            return real(pid)
+
+        monkeypatch.setattr(os, "pidfd_open", steal)
+        ending, output = run(shell("echo ran; exit 7"))
+        assert (ending.reason, ending.returncode) == ("status_unknown", None)
+        assert output == b"ran\n"
+
+
+class TestStopAtTheEnd:
+    def test_while_its_group_is_ended_ends_its_daemons_too(self, follow, token):
+        daemon = as_daemon("sleep", token)
+        stubborn = "(trap '' TERM; exec sleep 300) &"
+        script = f"{daemon}; {stubborn} sleep 0.2; echo over"
+        following = follow(shell(script), grace_seconds=1).wait_for(b"over")
+        wait_until(lambda: "exited" in repr(following.child))
+        following.child.stop("cancelled")
+        ending = following.ending()
+        assert (ending.reason, ending.returncode) == ("exit", 0)
+        assert not alive_with(token)
+
+    def test_after_it_they_are_left_alone(self, follow, token):
+        following = follow(shell(f"{as_daemon('sleep', token)}; exit 7"))
+        assert following.ending().reason == "exit"
+        following.child.stop("cancelled")
+        assert daemons(token)
+
+
+class TestOthers:
+    """Processes that are no command's, whatever numbers they have."""
+
+    def test_one_with_the_number_of_a_group_that_is_gone_is_not_touched(
+        self, follow, token, spawn, monkeypatch
+    ):
+        # The leader obeys and is reaped, what escaped keeps the ladder busy: time
+        # for the kernel to give the leader's number to somebody else.
+        stubborn = f"trap '' TERM; while :; do sleep 0.05; done # {token}"
+        script = f"{as_daemon('/bin/sh', '-c', stubborn)}; echo ready; exec sleep 300"
+        following = follow(shell(script), grace_seconds=0.5).wait_for(b"ready")
+        group = following.child._pid
+        stranger = spawn("sleep", "300", start_new_session=True)
+        real = table.find_process
+
+        def renumbered(pid):
+            found = real(pid)
+            is_given = pid == stranger.pid and "exited" in repr(following.child)
+            return replace(found, group=group) if found and is_given else found
+
+        monkeypatch.setattr(table, "find_process", renumbered)
+        following.child.stop("cancelled")
+        assert following.ending().reason == "cancelled"
+        assert not alive_with(token)
+        assert stranger.poll() is None

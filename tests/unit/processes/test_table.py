@@ -207,3 +207,84 @@ def test_a_boot_has_one_id_in_every_process():
     told = subprocess.check_output(python_argv(source), text=True)
     assert boot_id() == told.strip() == boot_id()
     assert len(boot_id()) == 36
+
+
+class TestHardToSee:
+    """Processes that one look at the table could miss."""
+
+    def test_one_that_moves_on_and_on_is_always_seen(self, spawn_python, mark, token):
+        process = spawn_python(
+            MOVING, token, start_new_session=True, env=marked_environment(mark)
+        )
+        process.wait()
+        try:
+            looks = [bool(processes_marked({mark.encode()})) for _ in range(60)]
+            assert all(looks)
+        finally:
+            end_all(mark)
+
+    def test_one_whose_main_thread_has_ended_carries_its_mark(self, spawn_python, mark):
+        if platform.machine() not in ("x86_64", "aarch64"):
+            pytest.skip("the number of the system call `exit` is not known here")
+        process = spawn_python(
+            LIVES_WITHOUT_MAIN_THREAD, "300", env=marked_environment(mark)
+        )
+        stat = Path(f"/proc/{process.pid}/stat")
+        wait_until(lambda: ") Z " in stat.read_text())
+        found = processes_marked({mark.encode()})
+        assert [each.pid for each in found] == [process.pid]
+
+    def test_one_in_the_midst_of_an_exec_is_waited_for(self, monkeypatch, tmp_path):
+        stat = Path("/proc/self/stat").read_bytes()
+        before, _, after = stat.rpartition(b") ")
+        fields = after.split()
+        folder = tmp_path / "7"
+        folder.mkdir()
+        (folder / "environ").write_bytes(b"")
+        unset = [*fields[:47], b"0", b"0", *fields[49:]]
+        (folder / "stat").write_bytes(before + b") " + b" ".join(unset))
+
+        def come_to_its_end(seconds):
+            (folder / "environ").write_bytes(b"A=b\0C=d\0")
+
+        monkeypatch.setattr(table, "_PROC", tmp_path)
+        monkeypatch.setattr(table.time, "sleep", come_to_its_end)
+        assert b"C=d" in table._environment(7)
+
+    def test_one_with_an_empty_environment_is_not_waited_for(self, spawn, monkeypatch):
+        process = spawn("sleep", "300", env={})
+        wait_until(lambda: b"sleep" in command_line(process.pid))
+        monkeypatch.setattr(table.time, "sleep", pytest.fail)
+        assert table._environment(process.pid) == set()
+
+
+# Forks and exits, again and again, each time a little later.
+MOVING = """
+import os, time
+print("ready", flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    if os.fork():
+        os._exit(0)
+    time.sleep(0.01)
+"""
+
+
+def marked_environment(mark):
+    return os.environ | dict([mark.split("=")])
+
+
+def command_line(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def end_all(mark):
+    """Kill whoever carries a mark."""
+
+    def gone():
+        left = processes_marked({mark.encode()})
+        for process in left:
+            send_signal(process, signal.SIGKILL)
+        return not left
+
+    wait_until(gone)

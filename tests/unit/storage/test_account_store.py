@@ -12,7 +12,7 @@ from app.storage import task_store
 from app.storage.account_store import AccountStore
 from app.storage.engine import Database
 from app.storage.tables import tokens
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_threads
 from tests.unit.storage.rows import NOW, account_row, task_row, token_row
 
@@ -322,7 +322,7 @@ class TestTasksOfAnAccount:
 
     def begin(self, database: Database, account: dict[str, Any]) -> str:
         row = task_row(owner=account["username"])
-        admission = Admission(max_unfinished=10, account=account["number"])
+        admission = Admission(Room(10), account=account["number"])
         TaskStore(database).add(row, admission)
         return row["task_id"]
 
@@ -383,7 +383,7 @@ class TestTasksOfAnAccount:
                     except AccountNotFound:
                         continue  # the other one has renamed
                 return None
-            admission = Admission(max_unfinished=1000, account=ann["number"])
+            admission = Admission(Room(1000), account=ann["number"])
             for _ in range(5):
                 store.add(task_row(owner="ann", host=f"host {number}"), admission)
             return None
@@ -406,7 +406,7 @@ class TestTasksOfAnAccount:
                 if n == 0:
                     elsewhere.remove("ann")
                 else:
-                    admission = Admission(max_unfinished=1000, account=number)
+                    admission = Admission(Room(1000), account=number)
                     store.add(task_row(owner="ann", host=f"host {n}"), admission)
 
             results = race_threads(4, act)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from app.errors import BellhopError, StorageUnavailable
 from app.storage.engine import Database
 from app.storage.tables import tasks
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.postgres import Postgres
 from tests.racing import race_threads, run_python
 from tests.servers import free_port
@@ -21,17 +21,17 @@ COUNT = sa.select(sa.func.count()).select_from(tasks)
 FORK = """
 import os, sys, traceback
 from app.storage.engine import Database
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.unit.storage.rows import task_row
 
 database = Database(sys.argv[1])
 store = TaskStore(database)
 if sys.argv[2] == "used":
-    store.add(task_row(host="before"), Admission(max_unfinished=1))
+    store.add(task_row(host="before"), Admission(Room(1)))
 
 def add(host):
     for _ in range(20):
-        store.add(task_row(host=host), Admission(max_unfinished=100))
+        store.add(task_row(host=host), Admission(Room(100)))
         store.unfinished("pelican")
 
 children = []
@@ -98,10 +98,10 @@ def test_an_error_undoes_what_was_written_and_goes_on_as_it_is(
 def test_a_reader_sees_one_state_while_others_write(
     database: Database, other: Database
 ) -> None:
-    TaskStore(database).add(task_row(), Admission(max_unfinished=9))
+    TaskStore(database).add(task_row(), Admission(Room(9)))
     with database.read() as connection:
         before = connection.execute(COUNT).scalar_one()
-        TaskStore(other).add(task_row(), Admission(max_unfinished=9))
+        TaskStore(other).add(task_row(), Admission(Room(9)))
         assert connection.execute(COUNT).scalar_one() == before
     assert count(database) == before + 1
 
@@ -120,7 +120,7 @@ def test_many_threads_use_it_at_once(database: Database) -> None:
 
     def add_and_find(_: int) -> bool:
         row = task_row()
-        store.add(row, Admission(max_unfinished=1000))
+        store.add(row, Admission(Room(1000)))
         return store.find(row["task_id"]) is not None
 
     assert race_threads(32, add_and_find) == [True] * 32
@@ -133,7 +133,7 @@ def test_a_check_passes_where_it_can_be_written(database: Database) -> None:
 
 
 def test_it_can_be_used_again_after_it_was_closed(database: Database) -> None:
-    TaskStore(database).add(task_row(), Admission(max_unfinished=9))
+    TaskStore(database).add(task_row(), Admission(Room(9)))
     database.close()
     database.close()
     assert count(database) == 1
@@ -164,7 +164,7 @@ def test_an_error_does_not_show_the_value_that_is_there_twice(
     database: Database,
 ) -> None:
     row = task_row(slot="hunter2", cmd="hunter2")
-    TaskStore(database).add(row, Admission(max_unfinished=9))
+    TaskStore(database).add(row, Admission(Room(9)))
     with pytest.raises(StorageUnavailable) as raised, database.write() as connection:
         connection.execute(sa.insert(tasks).values(**row | {"task_id": "2"}))
     assert "UNIQUE" in whole_story(raised.value).upper()
@@ -228,13 +228,13 @@ def test_a_connection_that_the_server_closed_is_made_anew(postgres: Postgres) ->
     with postgres.new_database() as url:
         database = Database(url)
         store = TaskStore(database)
-        store.add(task_row(), Admission(max_unfinished=9))
+        store.add(task_row(), Admission(Room(9)))
         ended = postgres.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             f" WHERE datname = '{sa.make_url(url).database}'"
         )
         assert ended == [(True,)]
-        store.add(task_row(), Admission(max_unfinished=9))
+        store.add(task_row(), Admission(Room(9)))
         assert count(database) == 2
         database.close()
 
@@ -268,10 +268,8 @@ def test_no_more_are_admitted_where_the_server_isolates_more_by_default(
         )
         database = Database(url)
         store = TaskStore(database)
-        results = race_threads(
-            12, lambda _: store.add(task_row(), Admission(max_unfinished=3))
-        )
-        assert results.count(None) == 3, results
+        results = race_threads(12, lambda _: store.add(task_row(), Admission(Room(3))))
+        assert results.count(False) == 3, results
         assert count(database) == 3
         database.close()
 
@@ -282,13 +280,13 @@ def test_one_host_does_not_wait_for_the_admission_to_another(
     with postgres.new_database() as url:
         database = Database(url)
         store = TaskStore(database)
-        store.add(task_row(host="pelican"), Admission(max_unfinished=9))
+        store.add(task_row(host="pelican"), Admission(Room(9)))
         with database.write() as connection:
             database.lock(connection, "admission pelican")
             added = threading.Event()
 
             def add() -> None:
-                store.add(task_row(host="heron"), Admission(max_unfinished=9))
+                store.add(task_row(host="heron"), Admission(Room(9)))
                 added.set()
 
             thread = threading.Thread(target=add)

@@ -21,7 +21,7 @@ from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
 from app.storage.people_store import PeopleStore
 from app.storage.tables import REVISION, metadata, tasks
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_processes, race_threads
 from tests.servers import PROJECT
 from tests.unit.storage.conftest import NewDatabase
@@ -36,18 +36,28 @@ ADDED = {
     "password_attempts",
     "tokens",
     "used_uuids",
+    "idempotency",
+}
+#: What tasks have since then, and what those have that were there before.
+NEW_COLUMNS = {
+    "command": None,
+    "stderr_end_offset": None,
+    "stderr_dropped_bytes": None,
+    "max_running": None,
+    "is_queued": False,
+    "turn": 0,
 }
 
 OPEN = """
 import sys, warnings
 from app.storage.engine import Database
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.unit.storage.rows import task_row
 """
 
 ADD = """
 database = Database(sys.argv[1])
-TaskStore(database).add(task_row(slot=sys.argv[2]), Admission(max_unfinished=100))
+TaskStore(database).add(task_row(slot=sys.argv[2]), Admission(Room(100)))
 database.close()
 """
 
@@ -180,7 +190,7 @@ def test_the_way_down_and_up_again_ends_where_it_began(database: Database) -> No
 
 def test_what_is_kept_outlives_the_next_start(url: str, database: Database) -> None:
     row = task_row()
-    TaskStore(database).add(row, Admission(max_unfinished=1))
+    TaskStore(database).add(row, Admission(Room(1)))
     database.close()
 
     later = Database(url)
@@ -235,11 +245,9 @@ def test_many_threads_that_open_a_new_database_at_once_all_succeed(
     stores = TaskStore(database), TaskStore(other)
     results = race_threads(
         16,
-        lambda number: stores[number % 2].add(
-            task_row(), Admission(max_unfinished=100)
-        ),
+        lambda number: stores[number % 2].add(task_row(), Admission(Room(100))),
     )
-    assert results == [None] * 16
+    assert results == [False] * 16
     assert len(stores[0].unfinished("pelican")) == 16
 
 
@@ -273,9 +281,7 @@ class TestAnOlderVersion:
         with database.write() as connection:
             migrated = what_there_is(connection)
             assert differences(connection) == []
-            assert rows_of(connection, "tasks") == [
-                row | {"command": None} for row in kept
-            ]
+            assert rows_of(connection, "tasks") == [row | NEW_COLUMNS for row in kept]
         with new_database() as fresh:
             assert migrated == make_older(fresh, "head")
 
@@ -292,7 +298,7 @@ class TestAnOlderVersion:
             insert(connection, "tasks", *older_tasks)
             if revision != "0001":
                 insert(connection, "people", {"name": "Ann", "age": 1, "phone": None})
-        store, admission = TaskStore(database), Admission(max_unfinished=9)
+        store, admission = TaskStore(database), Admission(Room(9))
         _, running, report = (row["task_id"] for row in older_tasks)
 
         with pytest.raises(SlotBusy) as busy:
@@ -331,7 +337,7 @@ class TestTheWayDown:
         with database.read() as connection:
             down = what_there_is(connection)
             assert rows_of(connection, "tasks") == [
-                {name: value for name, value in row.items() if name != "command"}
+                {name: value for name, value in row.items() if name not in NEW_COLUMNS}
                 for row in kept
             ]
             if revision != "0001":
@@ -363,3 +369,34 @@ class TestTheWayDown:
             assert rows_of(connection, "tasks") == kept
             assert rows_of(connection, "accounts") == []
         again.close()
+
+
+@pytest.mark.parametrize("revision", ["0001", "0003"])
+def test_tasks_of_an_earlier_release_are_kept_and_are_before_new_ones(
+    url: str, database: Database, revision: str
+) -> None:
+    old, ended = task_row(), task_row(finished=2.0)
+    with database.write() as connection:
+        command.downgrade(alembic_config(connection), revision)
+        for row in (old, ended):
+            names = ", ".join(row)
+            values = ", ".join(f":{name}" for name in row)
+            added = sa.text(f"INSERT INTO tasks ({names}) VALUES ({values})")
+            connection.execute(added, row)
+    later = Database(url)
+    store, alone = TaskStore(later), Admission(Room(1, max_queued=1))
+
+    new_columns = {"is_queued": False, "turn": 0, "max_running": None}
+    for row in (old, ended):
+        found = store.find(row["task_id"])
+        assert found is not None
+        assert {name: found[name] for name in row} == row
+        assert {name: found[name] for name in new_columns} == new_columns
+    new = task_row()
+    assert store.add(new, alone), "the old one still runs"
+    store.finish(old["task_id"], state="SUCCESS", finished=3.0)
+    claimed = store.claim("pelican", "exec", [new["task_id"]], max_running=1)
+    assert claimed == [new["task_id"]]
+    with later.write() as connection:
+        assert differences(connection) == []
+    later.close()

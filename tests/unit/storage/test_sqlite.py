@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from app.errors import StorageUnavailable
 from app.storage import engine
 from app.storage.engine import Database
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_threads
 from tests.unit.storage.rows import task_row
 
@@ -43,7 +43,7 @@ def other(file: Path) -> Iterator[Database]:
 
 def add(database: Database) -> str:
     row = task_row()
-    TaskStore(database).add(row, Admission(max_unfinished=1000))
+    TaskStore(database).add(row, Admission(Room(1000)))
     return row["task_id"]
 
 

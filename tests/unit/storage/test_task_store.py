@@ -10,7 +10,7 @@ from app.storage import task_store
 from app.storage.account_store import AccountStore
 from app.storage.engine import Database
 from app.storage.tables import used_uuids
-from app.storage.task_store import USED_SECONDS, Admission, TaskStore, Viewer
+from app.storage.task_store import USED_SECONDS, Admission, Room, TaskStore, Viewer
 from tests.racing import race_threads
 from tests.unit.storage.rows import account_row, task_row
 
@@ -26,8 +26,8 @@ def add(
     uuid: str | None = None,
     **changes: Any,
 ) -> str:
-    row = task_row(**changes)
-    store.add(row, Admission(max_unfinished, max_of_command, account, uuid))
+    row = task_row(**changes) | {"max_running": max_of_command}
+    store.add(row, Admission(Room(max_unfinished), account=account, uuid=uuid))
     return row["task_id"]
 
 
@@ -44,7 +44,7 @@ def expired(store: TaskStore, **changes: Any) -> set[str]:
 
 def test_a_task_is_found_as_it_was_added(store: TaskStore) -> None:
     row = task_row(cmd="echo '中文' \U0001f6ce\n%s :x ?", created=1700000000.123456)
-    store.add(row, Admission(max_unfinished=1))
+    store.add(row, Admission(Room(1)))
 
     found = store.find(row["task_id"])
 

@@ -12,11 +12,13 @@ from dataclasses import asdict
 import pytest
 
 from app.storage.engine import Database
-from app.storage.task_store import Admission, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore
+from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
+from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 from tests.servers import alive_with, wait_until
 
@@ -55,16 +57,24 @@ def outputs(tmp_path):
 
 
 @pytest.fixture
-def make_backend(store, outputs):
+def notices():
+    made = Notices()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def make_backend(store, outputs, notices, tmp_path):
     """Make backends, and close them in the end."""
     backends = []
 
-    def make(*, max_running=50, grace_seconds=2.0):
+    def make(*, max_running=50, max_queued=0, grace_seconds=2.0):
         backend = ThreadBackend(
             store=store,
             outputs=outputs,
             host=HOST,
-            max_running={"exec": max_running},
+            room={"exec": Room(max_running, max_queued)},
+            line=WaitingLine(tmp_path / "queue", notices=notices),
             grace_seconds=grace_seconds,
         )
         backends.append(backend)
@@ -114,7 +124,7 @@ def add_task(store):
             request_id=None,
             created=time.time(),
         )
-        store.add(asdict(record) | changes, Admission(max_unfinished=10_000))
+        store.add(asdict(record) | changes, Admission(Room(10_000)))
         return task_id
 
     return add

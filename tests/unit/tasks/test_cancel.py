@@ -7,16 +7,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import CapacityExceeded, StorageUnavailable
+from app.storage.task_store import Room
 from app.tasks import thread_backend
+from app.tasks.notices import Notices
 from app.tasks.order import Order, Origin
 from app.tasks.report_job import Piece, Report
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
+from app.tasks.waiting_line import WaitingLine
 from tests.commands import IGNORES_TERM, shell
 from tests.servers import alive_with, wait_until
 from tests.unit.tasks.conftest import HOST
 
-LIMITS = {"exec": 2, "iostat": 2}
+ROOM = {"exec": Room(2), "iostat": Room(2)}
 
 
 def endless(wait):
@@ -50,7 +53,8 @@ def make_worker(store, outputs):
             store=store,
             outputs=outputs,
             host=HOST,
-            max_running=LIMITS,
+            room=ROOM,
+            line=WaitingLine(outputs.path("queue"), notices=Notices()),
             grace_seconds=0.2,
         )
         made.append(backend)

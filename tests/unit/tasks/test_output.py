@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from app.errors import StorageUnavailable
 from app.tasks import output
-from app.tasks.output import SLACK_BYTES, Chunk, OutputFolder, OutputLog, OutputReader
+from app.tasks.output import (
+    SLACK_BYTES,
+    STDERR,
+    STDOUT,
+    Chunk,
+    OutputFolder,
+    OutputLog,
+    OutputReader,
+    TaskOutput,
+)
 from tests.servers import PROJECT, wait_until
 
 # So that a few bytes go round the ring many times.
@@ -568,6 +577,90 @@ class TestStrays:
 
     def test_removing_what_is_not_there_is_nothing(self, folder):
         folder.remove("task")
+
+
+class TestStreams:
+    def test_each_has_a_file_of_its_own(self, folder, tmp_path):
+        paths = [folder.path("task"), folder.path("task", STDERR)]
+        assert paths == [tmp_path / "task", tmp_path / "task.stderr"]
+        assert folder.path("task", STDOUT) == paths[0]
+
+    def test_what_is_written_to_one_is_not_in_the_other(self, folder):
+        out, err = folder.create("task"), folder.create("task", STDERR)
+        append(out, b"out")
+        append(err, content(0, 2000))
+        both = TaskOutput(out, err)
+        assert both.facts() == {
+            "end_offset": 3,
+            "dropped_bytes": 0,
+            "stderr_end_offset": 2000,
+            "stderr_dropped_bytes": 900,
+        }
+        both.close()
+        with folder.open("task") as reader:
+            assert reader.read(0, 100) == Chunk(0, b"out")
+        with folder.open("task", STDERR) as reader:
+            assert reader.facts() == {"end_offset": 2000, "dropped_bytes": 900}
+            assert reader.read(100, 100) == Chunk(1000, content(1000, 100))
+
+    def test_where_there_is_one_only_nothing_is_said_of_the_other(self, folder):
+        only = TaskOutput(folder.create("task"))
+        assert only.facts() == {"end_offset": 0, "dropped_bytes": 0}
+        only.close()
+        assert folder.open("task", STDERR) is None
+        assert folder.reopen("task", STDERR) is None
+
+    def test_what_a_dead_writer_left_of_each_has_its_end(self, folder):
+        for stream, size in ((STDOUT, 10), (STDERR, 20)):
+            log = folder.create("task", stream)
+            append(log, content(0, size))
+            os.close(log._descriptor)
+            left = folder.reopen("task", stream)
+            assert left.end_offset == size
+            left.close()
+
+    def test_both_are_removed_and_no_other_task_s(self, folder, tmp_path):
+        for task_id in ("task", "task2"):
+            folder.create(task_id).close()
+            folder.create(task_id, STDERR).close()
+        folder.remove("task")
+        assert {path.name for path in tmp_path.iterdir()} == {"task2", "task2.stderr"}
+
+    @pytest.mark.parametrize("left", [STDOUT, STDERR])
+    def test_one_that_is_left_alone_is_removed_too(self, folder, tmp_path, left):
+        folder.create("task", left).close()
+        folder.remove("task")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_task_with_two_is_listed_once_also_by_either(self, folder, tmp_path):
+        for task_id, stream in (("a", STDOUT), ("a", STDERR), ("b", STDERR)):
+            folder.create(task_id, stream).close()
+        assert sorted(folder.task_ids(older_than_seconds=-60)) == ["a", "b"]
+        os.utime(tmp_path / "a", (0, 0))
+        assert folder.task_ids(older_than_seconds=60) == ["a"]
+
+    def test_all_who_watch_either_are_told(self, folder, tmp_path):
+        for stream in (STDOUT, STDERR):
+            folder.create("task", stream).close()
+            os.utime(folder.path("task", stream), (0, 0))
+        folder.create("other").close()
+        os.utime(tmp_path / "other", (0, 0))
+        before = folder.path("task").read_bytes()
+        folder.tell("task")
+        for stream in (STDOUT, STDERR):
+            assert folder.path("task", stream).stat().st_mtime > 0
+        assert (tmp_path / "other").stat().st_mtime == 0
+        assert folder.path("task").read_bytes() == before
+
+    def test_telling_of_what_is_not_kept_is_nothing_and_makes_nothing(
+        self, folder, tmp_path
+    ):
+        folder.tell("task")
+        assert list(tmp_path.iterdir()) == []
+        folder.create("task", STDERR).close()
+        os.utime(tmp_path / "task.stderr", (0, 0))
+        folder.tell("task")
+        assert (tmp_path / "task.stderr").stat().st_mtime > 0
 
 
 def read_only_log(path):

@@ -5,10 +5,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import ShuttingDown, StorageUnavailable
+from app.storage.task_store import Room
+from app.tasks.notices import Notices
 from app.tasks.order import Origin
+from app.tasks.output import TaskOutput
 from app.tasks.report_job import Piece, Report, ReportJob
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
+from app.tasks.waiting_line import WaitingLine
 from tests.servers import wait_until
 from tests.unit.tasks.conftest import HOST
 
@@ -71,7 +75,8 @@ def backend(store, outputs):
         store=store,
         outputs=outputs,
         host=HOST,
-        max_running={"exec": 5, "iostat": 5},
+        room={"exec": Room(5), "iostat": Room(5)},
+        line=WaitingLine(outputs.path("queue"), notices=Notices()),
         grace_seconds=1,
     )
     yield made
@@ -85,7 +90,7 @@ def submit(backend, made):
 class TestRun:
     def test_its_text_is_the_output_and_with_the_figures_the_result(self, log, text_of):
         heard = Heard()
-        end = job_of(report(3), heard).run(log)
+        end = job_of(report(3), heard).run(TaskOutput(log))
         assert (end["state"], end["reason"]) == (State.SUCCESS, "exit")
         result = json.loads(end["result"])
         assert result["samples"] == [{"number": number} for number in range(3)]
@@ -99,7 +104,7 @@ class TestRun:
         heard = Heard()
         job = job_of(report(count), heard)
         job.stop("cancelled")
-        end = job.run(log)
+        end = job.run(TaskOutput(log))
         assert (end["state"], end["reason"]) == (State.REVOKED, "cancelled")
         assert "result" not in end
         assert (log.end_offset, heard.progress) == (0, [])
@@ -107,7 +112,7 @@ class TestRun:
     def test_one_that_is_stopped_while_it_waits_ends_there(self, log, text_of):
         heard, ends = Heard(), []
         job = job_of(report(3, then_wait=True), heard)
-        thread = threading.Thread(target=lambda: ends.append(job.run(log)))
+        thread = threading.Thread(target=lambda: ends.append(job.run(TaskOutput(log))))
         thread.start()
         wait_until(lambda: heard.progress == [1, 2])
         job.stop("shutdown")
@@ -120,7 +125,7 @@ class TestRun:
 
     def test_stopped_after_its_end_it_keeps_that(self, log):
         job = job_of(report(2), Heard())
-        end = job.run(log)
+        end = job.run(TaskOutput(log))
         before = dict(end)
         job.stop("cancelled")
         assert end == before
@@ -133,7 +138,7 @@ class TestRun:
             yield Piece("b\n", {"n": 2})
 
         job = job_of(Report("iostat", total=2, pieces=make), Heard())
-        assert job.run(log)["state"] is State.REVOKED
+        assert job.run(TaskOutput(log))["state"] is State.REVOKED
         assert log.end_offset == 2
 
 

@@ -28,8 +28,10 @@ import logging, signal, sys
 from pathlib import Path
 import structlog
 from app.storage.engine import Database
-from app.storage.task_store import TaskStore
+from app.storage.task_store import Room, TaskStore
+from app.tasks.notices import Notices
 from app.tasks.order import Order, Origin
+from app.tasks.waiting_line import WaitingLine
 from app.tasks.output import OutputFolder
 from app.tasks.thread_backend import ThreadBackend
 from tests.commands import shell
@@ -42,7 +44,8 @@ backend = ThreadBackend(
     outputs=OutputFolder(
         folder / "output", head_bytes=HEAD_BYTES, tail_bytes=TAIL_BYTES
     ),
-    host=HOST, max_running={"exec": 50}, grace_seconds=2,
+    host=HOST, room={"exec": Room(50)}, grace_seconds=2,
+    line=WaitingLine(folder / "queue", notices=Notices()),
 )
 origin = Origin(owner="bob", slot="bob", request_id=None)
 task = backend.submit(Order(shell(sys.argv[2]), cmd="x"), origin)

@@ -14,12 +14,15 @@ from structlog.testing import capture_logs
 from app.errors import CapacityExceeded, ShuttingDown, SlotBusy, StorageUnavailable
 from app.processes.child import Child
 from app.storage import engine
+from app.storage.task_store import Room
 from app.tasks import thread_backend
+from app.tasks.notices import Notices
 from app.tasks.order import Order, Origin
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
+from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 from tests.commands import IGNORES_TERM, OBEYS_TERM, program, python, shell
 from tests.servers import alive_with, children_of, wait_until
@@ -124,7 +127,7 @@ class TestRecord:
         assert (record.end_offset, record.dropped_bytes) == (size, 300_000)
 
     def test_a_fault_of_ours_is_a_failure_and_is_logged(self, run, monkeypatch):
-        def fail(child, sink):
+        def fail(child, *sinks):
             child._popen.kill()
             child._popen.wait()
             child._opened.close()
@@ -211,7 +214,8 @@ class TestAdmission:
             store=store,
             outputs=OutputFolder(tmp_path / "no", head_bytes=1, tail_bytes=1),
             host=HOST,
-            max_running={"exec": 1},
+            room={"exec": Room(1)},
+            line=WaitingLine(tmp_path / "queue", notices=Notices()),
             grace_seconds=1,
         )
         with pytest.raises(StorageUnavailable):
@@ -239,7 +243,7 @@ class TestAdmission:
                 submit(backend, shell("true"))
         assert store.find_newest("bob") is None
         assert kept_outputs(tmp_path) == []
-        assert "running=0" in repr(backend)
+        assert "tasks=0" in repr(backend)
 
 
 def kept_outputs(tmp_path):
@@ -420,7 +424,7 @@ def test_two_hundred_runs_leave_nothing_behind(make_backend, end_of, output_of):
             assert end_of(record.task_id).state is State.SUCCESS
             assert output_of(record.task_id).decode() == f"{record.slot[1:]}\n"
     wait_until(lambda: run_threads() == [])
-    assert "running=0" in repr(backend)
+    assert "tasks=0" in repr(backend)
     assert children_of(os.getpid()) == children
     # The pool of the database keeps some connections, however many runs there were.
     # Each has one of the database, one of its journal and one of the journal's index.
