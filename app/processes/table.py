@@ -7,7 +7,7 @@ by :mod:`app.host.procfs`.
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -48,17 +48,18 @@ def find_process(pid: int) -> Process | None:
 
 
 def processes_of_group(group: int) -> list[Process]:
-    """Return the live processes of a process group."""
-    return [process for process in _processes() if process.group == group]
+    """Return the live processes of a process group, as all here the oldest first.
+
+    So who has started others is the first to be told to end, and can see to them.
+    """
+    return _those(lambda process: process.group == group)
 
 
 def processes_of_run(group: int, mark: bytes) -> list[Process]:
     """Return the live processes of a group, and those that carry `mark`."""
-    return [
-        process
-        for process in _processes()
-        if process.group == group or mark in _environment(process.pid)
-    ]
+    return _those(
+        lambda process: process.group == group or mark in _environment(process.pid)
+    )
 
 
 def processes_marked(marks: Collection[bytes]) -> list[Process]:
@@ -67,11 +68,7 @@ def processes_marked(marks: Collection[bytes]) -> list[Process]:
     A mark is "NAME=value". It is inherited through `setsid` and a double fork;
     another user's processes are not seen.
     """
-    return [
-        process
-        for process in _processes()
-        if not _environment(process.pid).isdisjoint(marks)
-    ]
+    return _those(lambda process: not _environment(process.pid).isdisjoint(marks))
 
 
 def send_signal(process: Process, number: signal.Signals) -> None:
@@ -85,6 +82,11 @@ def send_signal(process: Process, number: signal.Signals) -> None:
 def boot_id() -> str:
     """Return what names this boot of the kernel: pids repeat after the next."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def _those(is_one: Callable[[Process], bool]) -> list[Process]:
+    found = filter(is_one, _processes())
+    return sorted(found, key=lambda process: (process.start_ticks, process.pid))
 
 
 def _processes() -> Iterator[Process]:
