@@ -17,6 +17,7 @@ BellhopError
 ├── AccountExists         the name of a user is taken
 ├── LastAdmin             without this user nobody would be an admin
 ├── TokenNotFound         there is no such token of that user
+├── NotEndedYet           a task was asked to end, and has not in time
 ├── HostReadingFailed     the kernel's figures cannot be read
 ├── WaitersExceeded       too many requests wait in this worker already
 ├── PasswordChecksExceeded   too many passwords are being checked
@@ -135,6 +136,10 @@ class LastAdmin(BellhopError):
 
 class TokenNotFound(BellhopError):
     """There is no token of that id."""
+
+
+class NotEndedYet(BellhopError):
+    """The task was asked to end and has not ended yet; ask again."""
 
 
 class HostReadingFailed(BellhopError):

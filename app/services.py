@@ -80,106 +80,38 @@ class Services:
     @classmethod
     def build(cls, settings: Mapping[str, Any]) -> Self:
         """Return the services that `settings` describe."""
-        instance = Path(settings["INSTANCE_PATH"])
         procfs = Procfs()
         database = Database(settings["DATABASE_URL"])
-        store = TaskStore(database)
-        outputs = OutputFolder(
-            instance / "output",
-            head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
-            tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
-        )
-        notices = Notices()
-        backend = ThreadBackend(
-            store=store,
-            outputs=outputs,
-            host=settings["BELLHOP_HOST"],
-            room={
-                "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
-                "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
-            },
-            grace_seconds=settings["EXEC_GRACE_SECONDS"],
-            line=WaitingLine(instance / "queue", notices=notices),
-        )
-        catalogue = Catalogue(
-            settings["EXEC_COMMANDS"],
-            allow_shell=settings["EXEC_ALLOW_SHELL"],
-            environment=settings["EXEC_ENVIRONMENT"],
-            timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
-        )
-        runs = Runs(
-            catalogue=catalogue,
-            backend=backend,
-            store=store,
-            outputs=outputs,
-            line_count=settings["CMD_LINE_NUM"],
-        )
-        accounts = AccountStore(database)
-        # Half of a worker's threads at most check passwords, the others answer.
-        passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
-        tokens = Tokens(accounts)
+        auth = _auth(settings, database)
+        work = _work(settings, database)
         requests = KeptRequests(IdempotencyStore(database))
-        audit = Audit(
-            AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
-        )
-        sweeper = Sweeper(
-            store=store,
-            outputs=outputs,
-            host=settings["BELLHOP_HOST"],
-            lock_path=instance / "sweeper.lock",
-            retention=Retention(
-                seconds=settings["TASK_RETENTION_SECONDS"],
-                count=settings["TASK_RETENTION_COUNT"],
-            ),
-            housekeeping=[
-                tokens.remove_expired,
-                audit.remove_old,
-                requests.remove_old,
-            ],
-        )
-        lookup = Lookup(
-            store=store,
-            outputs=outputs,
-            backend=backend,
-            cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
-        )
+        tokens, audit = auth["tokens"], auth["audit"]
         return cls(
             procfs=procfs,
             uptime=UptimeReader(procfs),
             database=database,
-            outputs=outputs,
-            backend=backend,
-            catalogue=catalogue,
-            runs=runs,
-            accounts=Accounts(
-                store=accounts,
-                passwords=passwords,
-                password_min_length=settings["PASSWORD_MIN_LENGTH"],
-                first_admin=(settings["ADMIN_USERNAME"], settings["ADMIN_PASSWORD"]),
-            ),
-            login=PasswordLogin(
-                accounts=accounts,
-                logins=LoginStore(database),
-                passwords=passwords,
-                key=settings["RUN_KEY"],
-                secret_key=settings["SECRET_KEY"],
-            ),
-            tokens=tokens,
-            signed_callers=SignedCallers(
-                accounts=accounts,
-                secret_key=settings["SECRET_KEY"],
-                max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
-            ),
-            audit=audit,
-            requests=requests,
-            lookup=lookup,
-            follower=Follower(lookup=lookup, outputs=outputs, notices=notices),
-            notices=notices,
             people=PeopleStore(database),
-            sweeper=sweeper,
+            requests=requests,
+            sweeper=Sweeper(
+                store=TaskStore(database),
+                outputs=work["outputs"],
+                host=settings["BELLHOP_HOST"],
+                lock_path=Path(settings["INSTANCE_PATH"]) / "sweeper.lock",
+                retention=Retention(
+                    seconds=settings["TASK_RETENTION_SECONDS"],
+                    count=settings["TASK_RETENTION_COUNT"],
+                ),
+                housekeeping=[
+                    tokens.remove_expired,
+                    audit.remove_old,
+                    requests.remove_old,
+                ],
+            ),
             close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
             # Half of a worker's threads at most wait, the others answer.
             waiters=threading.BoundedSemaphore(max(1, settings["THREADS"] // 2)),
+            **auth,
+            **work,
         )
 
     def start(self, *, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -258,6 +190,86 @@ class Services:
             yield
         finally:
             self.waiters.release()
+
+
+def _auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
+    """Return what knows who calls, by the names that Services has for it."""
+    store = AccountStore(database)
+    # Half of a worker's threads at most check passwords, the others answer.
+    passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
+    return {
+        "accounts": Accounts(
+            store=store,
+            passwords=passwords,
+            password_min_length=settings["PASSWORD_MIN_LENGTH"],
+            first_admin=(settings["ADMIN_USERNAME"], settings["ADMIN_PASSWORD"]),
+        ),
+        "login": PasswordLogin(
+            accounts=store,
+            logins=LoginStore(database),
+            passwords=passwords,
+            key=settings["RUN_KEY"],
+            secret_key=settings["SECRET_KEY"],
+        ),
+        "tokens": Tokens(store),
+        "signed_callers": SignedCallers(
+            accounts=store,
+            secret_key=settings["SECRET_KEY"],
+            max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
+        ),
+        "audit": Audit(
+            AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
+        ),
+    }
+
+
+def _work(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
+    """Return what runs tasks and shows them, by the names that Services has for it."""
+    instance = Path(settings["INSTANCE_PATH"])
+    store, notices = TaskStore(database), Notices()
+    outputs = OutputFolder(
+        instance / "output",
+        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
+        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
+    )
+    backend = ThreadBackend(
+        store=store,
+        outputs=outputs,
+        host=settings["BELLHOP_HOST"],
+        room={
+            "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
+            "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
+        },
+        grace_seconds=settings["EXEC_GRACE_SECONDS"],
+        line=WaitingLine(instance / "queue", notices=notices),
+    )
+    catalogue = Catalogue(
+        settings["EXEC_COMMANDS"],
+        allow_shell=settings["EXEC_ALLOW_SHELL"],
+        environment=settings["EXEC_ENVIRONMENT"],
+        timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
+    )
+    lookup = Lookup(
+        store=store,
+        outputs=outputs,
+        backend=backend,
+        cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
+    )
+    return {
+        "outputs": outputs,
+        "notices": notices,
+        "backend": backend,
+        "catalogue": catalogue,
+        "runs": Runs(
+            catalogue=catalogue,
+            backend=backend,
+            store=store,
+            outputs=outputs,
+            line_count=settings["CMD_LINE_NUM"],
+        ),
+        "lookup": lookup,
+        "follower": Follower(lookup=lookup, outputs=outputs, notices=notices),
+    }
 
 
 def _works(name: str, check: Callable[[], None]) -> bool:

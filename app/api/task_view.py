@@ -27,6 +27,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "finished": moment(task.finished),
         "progress": _progress(task),
         "reason": task.reason,
+        "detail": task.detail,
         "returncode": task.returncode,
         "signal": task.signal,
         "leftovers": task.leftovers,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Fault, InvalidInput, TaskNotFound
+from app.errors import Fault, InvalidInput, NotEndedYet, TaskNotFound
 from app.storage.task_store import TaskStore, Viewer
 
 from .backend import TaskBackend
@@ -110,7 +110,10 @@ class Lookup:
             return output.facts()
 
     def cancel(self, task: TaskRecord) -> None:
-        """Have a task ended and wait for that; one that has ended is left as it is."""
+        """Have a task ended and wait for that; one that has ended is left as it is.
+
+        Raises NotEndedYet where that takes longer than it may.
+        """
         if task.finished is not None:
             return
         self._backend.cancel(task.task_id)
@@ -120,6 +123,7 @@ class Lookup:
             if row is None or row["finished"] is not None:
                 return
             time.sleep(LOOK_SECONDS)
+        raise NotEndedYet
 
     def read(
         self,

@@ -133,7 +133,7 @@ def test_a_token_that_was_altered_is_nobody_s(tokens: Tokens, ann: Row) -> None:
     assert is_good(tokens, text)
 
 
-@pytest.mark.parametrize("scope", ORDINARY)
+@pytest.mark.parametrize("scope", sorted(ORDINARY))
 def test_a_token_is_good_for_its_scopes_alone(
     tokens: Tokens, ann: Row, scope: Scope
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.errors import InvalidInput, TaskNotFound
+from app.errors import InvalidInput, NotEndedYet, TaskNotFound
 from app.storage.task_store import TaskStore, Viewer
 from app.tasks import output
 from app.tasks.lookup import Lookup
@@ -381,7 +381,8 @@ class TestCancel:
         task = record_of(add_task())
         begun = time.monotonic()
         backend = RecordingBackend()
-        lookup_of(store=store, backend=backend, cancel_seconds=0.2).cancel(task)
+        with pytest.raises(NotEndedYet):
+            lookup_of(store=store, backend=backend, cancel_seconds=0.2).cancel(task)
         assert 0.2 <= time.monotonic() - begun < 2
 
     def test_a_task_that_is_forgotten_meanwhile_is_not_waited_for(
