@@ -121,7 +121,7 @@ class Services:
         What is opened on first use is used once, so that no request waits for it.
         """
         self.follower.stopping = stopping
-        self.check()
+        self._check_storage()
         self.sweeper.start()
 
     def close(self) -> None:
@@ -139,12 +139,15 @@ class Services:
 
         Processes are named where none can be started.
         """
-        works = {
+        works = self._check_storage()
+        starts = _works("processes", check_start)
+        return works if starts else works | {"processes": False}
+
+    def _check_storage(self) -> dict[str, bool]:
+        return {
             "database": _works("database", self.database.check),
             "output": _works("output", self.outputs.check),
         }
-        starts = _works("processes", check_start)
-        return works if starts else works | {"processes": False}
 
     def start_iostat(
         self, *, count: int, wait_seconds: int, origin: Origin

@@ -35,8 +35,8 @@ PIPE_BYTES = 256 * 1024
 DRAIN_SECONDS = 0.25
 # How often to look whether processes are gone that are not our own children.
 LOOK_SECONDS = 0.02
-# What every system has, and ends at once.
-_NOTHING = ("/bin/sh", "-c", ":")
+# No program, so that none is run to see whether one could be started.
+_NOTHING = ("/nonexistent/program",)
 
 Sink = Callable[[memoryview], None]
 
@@ -270,6 +270,8 @@ def check_start() -> None:
     def start() -> None:
         try:
             subprocess.run(_NOTHING, env={}, check=False)
+        except FileNotFoundError:
+            pass  # it came as far as the program, which is all that is asked
         except OSError as error:
             errors.append(error)
 

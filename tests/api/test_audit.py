@@ -151,7 +151,7 @@ class TestWrites:
         refused, started, _ = _audit(client)
         assert (started["actor"], started["via"]) == ("ann", "signature")
         assert (started["task_id"], started["target"]) == (task_id, "echo")
-        assert (refused["actor"], refused["status"]) == (None, 401)
+        assert (refused["actor"], refused["status"]) == ("ann", 401)
 
     def test_what_was_renamed_can_be_followed(self, v3: FlaskClient) -> None:
         v3.patch("/v3/users/ann", json={"username": "anna"}, auth=ADMIN)

@@ -56,7 +56,8 @@ echo "$uuid"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     workers = ("-w", "4", "--keep-alive", "100")
-    with production(folder, *workers, EXEC_MAX_RUNNING=str(MAX_RUNNING)) as started:
+    room = {"EXEC_MAX_RUNNING": str(MAX_RUNNING), "EXEC_MAX_QUEUED": "0"}
+    with production(folder, *workers, **room) as started:
         yield started
 
 

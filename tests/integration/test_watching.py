@@ -19,6 +19,8 @@ from tests.callers import add_user, production
 from tests.commands import python_argv
 from tests.servers import GUNICORN, RUN, Server, children_of, running, wait_until
 
+pytestmark = pytest.mark.timeout(600)  # of the long dose
+
 PASSWORD = "the admin's password"
 ADMIN = ("admin", PASSWORD)
 TEXT = {"Accept": "text/plain"}

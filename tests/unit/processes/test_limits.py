@@ -105,12 +105,12 @@ class TestBounds:
 class TestReached:
     def test_the_time_of_the_processor(self, run):
         ending, _ = run(limited(python(BURNS), cpu_seconds=1))
-        assert (ending.reason, ending.signal) == ("signal", "SIGXCPU")
+        assert (ending.reason, ending.signal) == ("limit", "SIGXCPU")
         assert 0.9 <= ending.cpu_seconds < 2
 
     def test_one_that_goes_on_is_killed_a_second_later(self, run):
         ending, _ = run(limited(python(BURNS_ON), cpu_seconds=1))
-        assert (ending.reason, ending.signal) == ("signal", "SIGKILL")
+        assert (ending.reason, ending.signal) == ("limit", "SIGKILL")
         assert 1 < ending.cpu_seconds < 3
 
     def test_time_that_is_slept_does_not_count(self, run):
@@ -121,7 +121,7 @@ class TestReached:
         path = tmp_path / "large"
         script = f"exec dd if=/dev/zero of={path} bs=1000 count=100"
         ending, _ = run(limited(shell(script), file_bytes=5000))
-        assert (ending.reason, ending.signal) == ("signal", "SIGXFSZ")
+        assert (ending.reason, ending.signal) == ("limit", "SIGXFSZ")
         assert path.stat().st_size == 5000
 
     def test_the_size_of_a_file_of_a_grandchild(self, run, tmp_path):

@@ -257,6 +257,23 @@ class TestHardToSee:
         monkeypatch.setattr(table.time, "sleep", pytest.fail)
         assert table._environment(process.pid) == set()
 
+    def test_who_has_started_others_comes_before_them(self, spawn_python):
+        script = (
+            "import os, signal, time\n"
+            "for _ in range(5):\n"
+            "    if os.fork(): break\n"
+            "else: print('ready', flush=True)\n"
+            "signal.pause()"
+        )
+        leader = spawn_python(script, start_new_session=True)
+        try:
+            found = processes_of_group(leader.pid)
+            parents = [parent_of(process.pid) for process in found]
+            assert parents[1:] == [process.pid for process in found[:-1]]
+            assert len(found) == 6
+        finally:
+            os.killpg(leader.pid, signal.SIGKILL)
+
 
 # Forks and exits, again and again, each time a little later.
 MOVING = """
@@ -272,6 +289,11 @@ while time.monotonic() < end:
 
 def marked_environment(mark):
     return os.environ | dict([mark.split("=")])
+
+
+def parent_of(pid):
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat.rpartition(") ")[2].split()[1])
 
 
 def command_line(pid):

@@ -1,13 +1,13 @@
 import os
 import random
 import threading
+import time
 
 import pytest
 
 from app.errors import InvalidInput, ShuttingDown, TaskNotFound
 from app.storage.task_store import Viewer
 from app.tasks import follow as module
-from app.tasks import notices as notices_module
 from app.tasks.follow import Follower
 from app.tasks.lookup import Lookup
 from app.tasks.output import STDERR, STDOUT, OutputFolder
@@ -335,14 +335,14 @@ class TestFollow:
         assert following.join() == b"error"
         assert data_of(run.follow()) == b"out"
 
-    def test_a_stream_that_there_is_not_is_waited_for_by_the_other_one(
-        self, run, monkeypatch
+    def test_the_end_of_a_stream_that_there_is_not_is_told_by_the_other_one(
+        self, run, notices
     ):
-        monkeypatch.setattr(notices_module, "LOOK_SECONDS", LONG_SECONDS)
-        monkeypatch.setattr(module, "LOOK_SECONDS", LONG_SECONDS)
-        following = InBackground(lambda: list(run.follow(stream=STDERR)))
+        parts = run.follow(stream=STDERR, idle_seconds=0.01)
+        assert next(parts) is None
+        assert len(notices._waiting) == 1, "the kernel tells of a file that is there"
         run.write(b"abc").end()
-        assert following.join() == []
+        assert [part for part in parts if part is not None] == []
 
 
 class TestCutOff:
@@ -352,30 +352,23 @@ class TestCutOff:
     def looks_often(self, monkeypatch):
         monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
 
-    def flood(self, run, over):
-        while not over.is_set():
-            run.write(b"x" * 70_000)
-
-    @pytest.fixture
-    def flooded(self, run):
-        """Give a run that is written to faster than anybody follows."""
-        over = threading.Event()
-        flood = InBackground(lambda: self.flood(run, over))
-        yield run
-        over.set()
-        flood.join()
-
     def test_a_silent_one_when_the_worker_ends(self, run, follower):
         follower.stopping = lambda: True
         with pytest.raises(ShuttingDown):
             list(run.follow())
 
-    def test_a_flooded_one_when_the_worker_ends(self, flooded, follower):
-        parts = flooded.follow()
-        next(parts)
+    def follow_flooded(self, run, parts):
+        """Follow what is written to before each look, so that there always is more."""
+        over = time.monotonic() + 20
+        run.write(b"x")
+        for _ in parts:
+            run.write(b"x")
+            assert time.monotonic() < over, "it is followed on"
+
+    def test_a_flooded_one_when_the_worker_ends(self, run, follower):
         follower.stopping = lambda: True
         with pytest.raises(ShuttingDown):
-            list(parts)
+            self.follow_flooded(run, run.follow())
 
     def test_the_end_of_what_is_finished_is_still_given_then(self, run, follower):
         run.write(b"abc").end()
@@ -387,10 +380,11 @@ class TestCutOff:
         with pytest.raises(TaskNotFound):
             list(run.follow(viewer=lambda: next(viewers, Viewer("eve"))))
 
-    def test_a_flooded_one_who_may_no_longer(self, flooded):
+    def test_a_flooded_one_who_may_no_longer(self, run):
         viewers = iter([Viewer("bob"), Viewer("bob")])
+        parts = run.follow(viewer=lambda: next(viewers, Viewer("eve")))
         with pytest.raises(TaskNotFound):
-            list(flooded.follow(viewer=lambda: next(viewers, Viewer("eve"))))
+            self.follow_flooded(run, parts)
 
     def test_one_whose_task_is_forgotten(self, run, store):
         parts = run.write(b"abc").follow()

@@ -9,8 +9,8 @@ from app.tasks.states import State
 FINAL = {State.SUCCESS, State.FAILURE, State.REVOKED, State.LOST}
 
 
-def test_its_fields_are_the_columns_less_the_number():
-    columns = {column.name for column in tasks.columns} - {"number"}
+def test_its_fields_are_the_columns_less_those_of_the_store():
+    columns = {column.name for column in tasks.columns} - {"number", "turn"}
     assert {field.name for field in fields(TaskRecord)} == columns
 
 
