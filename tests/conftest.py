@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 from flask import Flask, has_app_context
@@ -17,6 +18,10 @@ from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
 
 LEAK_SECONDS = 5
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
