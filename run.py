@@ -89,6 +89,11 @@ def _serve_gevent(app: Flask, host: str, port: int) -> None:
     from gevent.pywsgi import WSGIHandler, WSGIServer  # noqa: PLC0415
 
     class Handler(WSGIHandler):  # type: ignore[misc]
+        def get_environ(self) -> dict[str, Any]:
+            """Tell the connection, so that one who hangs up is noticed."""
+            environ: dict[str, Any] = super().get_environ()
+            return environ | {"werkzeug.socket": self.socket}
+
         def finalize_headers(self) -> None:
             """Chunk no answer to a HEAD: the last chunk would be sent, as a body."""
             super().finalize_headers()

@@ -34,7 +34,7 @@ def admit(access: Access, in_path: dict[str, Any]) -> None:
         if access.who is Who.SIGNER:
             g.origin = _signer(in_path["uuid"])
         elif _takes_account(access):
-            g.identity = _authenticate()
+            g.identity = authenticate()
     if access.changes(request.method):
         _refuse_foreign_origin()
     if identity := caller():
@@ -44,7 +44,27 @@ def admit(access: Access, in_path: dict[str, Any]) -> None:
 def admit_unknown() -> None:
     """Let in who asks for a path of v3 that there is not: only users learn that."""
     with _claim_noted():
-        g.identity = _authenticate()
+        g.identity = authenticate()
+
+
+def authenticate() -> Identity:
+    """Return whose credentials came with the request.
+
+    Raises NotAuthenticated, TooManyAttempts or PasswordChecksExceeded.
+    """
+    given = request.authorization
+    if given is None:
+        raise NotAuthenticated
+    if given.type == "bearer" and given.token:
+        return services().tokens.authenticate(given.token)
+    if given.type == "basic":
+        services().accounts.make_first_admin()
+        return services().login.authenticate(
+            given.username or "",
+            given.password or "",
+            address=request.remote_addr or "",
+        )
+    raise NotAuthenticated
 
 
 def caller() -> Identity | None:
@@ -93,22 +113,6 @@ def _takes_account(access: Access) -> bool:
     if access.who is Who.ACCOUNT_IN_PRODUCTION:
         return not current_app.config["OPEN_TO_ALL"]
     return access.who is Who.ACCOUNT
-
-
-def _authenticate() -> Identity:
-    given = request.authorization
-    if given is None:
-        raise NotAuthenticated
-    if given.type == "bearer" and given.token:
-        return services().tokens.authenticate(given.token)
-    if given.type == "basic":
-        services().accounts.make_first_admin()
-        return services().login.authenticate(
-            given.username or "",
-            given.password or "",
-            address=request.remote_addr or "",
-        )
-    raise NotAuthenticated
 
 
 def _require_scope(identity: Identity, access: Access) -> None:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import structlog
 from flask import Response, request, stream_with_context
 
-from app.api.guard import caller
+from app.api.guard import authenticate, caller
 from app.api.rendering import (
     EVENTS,
     TEXT,
@@ -235,17 +235,8 @@ def _viewing() -> Viewing:
 
 def _still(identity: Identity) -> Identity:
     """Return who calls now; raise NotAuthenticated where that is nobody any more."""
-    given = request.authorization
-    if given is None:
-        return identity
-    if given.type == "bearer":
-        return services().tokens.authenticate(given.token or "")
     try:
-        return services().login.authenticate(
-            given.username or "",
-            given.password or "",
-            address=request.remote_addr or "",
-        )
+        return authenticate()
     except (TooManyAttempts, PasswordChecksExceeded):  # says nothing of this caller
         return identity
 
