@@ -34,11 +34,9 @@ def note(**facts: str | None) -> None:
 
 def _keep(response: Response) -> Response:
     access: Access | None = g.get("access")
-    if request.url_rule is None or access is None:
-        changes = False  # a method that the route has not changes nothing
-    else:
-        changes = access.audited and access.changes(request.method)
-    if not changes and "claimed" not in g:
+    changes = access is not None and access.audited and access.changes(request.method)
+    # A method that the route has not changes nothing.
+    if (not changes or request.url_rule is None) and "claimed" not in g:
         return response
     try:
         services().audit.record(**_facts(response.status_code))

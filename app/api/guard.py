@@ -30,11 +30,12 @@ _CALLER = re.compile(r"[A-Za-z0-9._-]{1,128}")
 def admit(access: Access, in_path: dict[str, Any]) -> None:
     """Let the request in, or raise: 401 before 403, and both before all else."""
     g.access = access
-    with _claim_noted():
-        if access.who is Who.SIGNER:
-            g.origin = _signer(in_path["uuid"])
-        elif _takes_account(access):
-            g.identity = authenticate()
+    if access.who is not Who.ANYBODY:
+        with _claim_noted():
+            if access.who is Who.SIGNER:
+                g.origin = _signer(in_path["uuid"])
+            elif _takes_account(access):
+                g.identity = authenticate()
     if access.changes(request.method):
         _refuse_foreign_origin()
     if identity := caller():

@@ -1,10 +1,12 @@
 """Every route of the service, in one list, each with who may use it."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import BaseConverter, RequestRedirect
 
 from app.api import access
@@ -94,10 +96,9 @@ class UserConverter(BaseConverter):
 def register(app: Flask) -> None:
     """Give `app` all routes, and who may use them."""
     app.url_map.converters["user"] = UserConverter
-    app.before_request(_redirect)
-    app.before_request(_guard)
-    api = ProblemApi(app)
     policy: dict[str, Access] = {}
+    app.before_request(partial(_admit, policy))
+    api = ProblemApi(app)
     for endpoint, resource, rule, who in ROUTES:
         api.add_resource(resource, rule, endpoint=endpoint)
         policy[endpoint] = who
@@ -108,36 +109,40 @@ def register(app: Flask) -> None:
     app.extensions["bellhop.policy"] = policy
 
 
-def _guard() -> None:
-    """Guard every route, also against methods that it has not.
+def _admit(policy: Mapping[str, Access]) -> Response | None:
+    """Let in who may use the route that was asked; say first who may not.
 
-    Who may not is told so before anything else; Flask would tell the methods first. A
-    route that is not in the policy is nobody's: that is an error of ours.
+    A route that is not in the policy is nobody's: that is an error of ours.
     """
-    error = request.routing_exception
-    if isinstance(error, NotFound) and request.path.startswith("/v3/"):
-        admit_unknown()
-    if request.url_rule is not None:
-        endpoint, in_path = request.url_rule.endpoint, request.view_args or {}
-    elif isinstance(error, MethodNotAllowed) and error.valid_methods:
+    rule = request.url_rule
+    if rule is None:
+        return _answer_unmatched(policy, request.routing_exception)
+    admit(policy[rule.endpoint], request.view_args or {})
+    return None
+
+
+def _answer_unmatched(
+    policy: Mapping[str, Access], error: Exception | None
+) -> Response | None:
+    """Guard a route also against methods that it has not, and what there is not in v3.
+
+    Flask would tell the methods first. What there is below v3, only users learn.
+    """
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
         adapter: Any = current_app.create_url_adapter(request)
         endpoint, in_path = adapter.match(method=next(iter(error.valid_methods)))
-    else:
-        return
-    admit(current_app.extensions["bellhop.policy"][endpoint], in_path)
+        admit(policy[endpoint], in_path)
+    elif request.path.startswith("/v3/"):
+        admit_unknown()
+    return _redirect(error) if isinstance(error, RequestRedirect) else None
 
 
-def _redirect() -> Response | None:
+def _redirect(error: RequestRedirect) -> Response:
     """Send a path without its last slash to the one with it, in our own words.
 
     Werkzeug's redirect is a page of HTML, with a host and a scheme that a proxy in
-    front may have changed. What there is below v3, only users learn.
+    front may have changed.
     """
-    redirect = request.routing_exception
-    if not isinstance(redirect, RequestRedirect):
-        return None
-    if request.path.startswith("/v3/"):
-        admit_unknown()
-    path = urlsplit(redirect.new_url)._replace(scheme="", netloc="").geturl()
+    path = urlsplit(error.new_url)._replace(scheme="", netloc="").geturl()
     links = [{"rel": "canonical", "href": path}]
-    return render_json({"links": links}, redirect.code, {"Location": path})
+    return render_json({"links": links}, error.code, {"Location": path})
