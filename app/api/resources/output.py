@@ -31,6 +31,7 @@ from app.errors import (
     InvalidInput,
     PasswordChecksExceeded,
     ShuttingDown,
+    TaskNotFound,
     TooManyAttempts,
 )
 from app.tasks.follow import Viewing
@@ -98,15 +99,20 @@ def _part(
     with ExitStack() as held:
         if wait_seconds:
             held.enter_context(services().waiting())
-        task, part = services().follower.read(
-            task,
-            _viewing(),
-            stream=stream,
-            offset=offset,
-            limit=query.get("limit", OUTPUT_LIMIT_BYTES),
-            whole_characters=not raw,
-            wait_seconds=wait_seconds,
-        )
+        try:
+            task, part = services().follower.read(
+                task,
+                _viewing(),
+                stream=stream,
+                offset=offset,
+                limit=query.get("limit", OUTPUT_LIMIT_BYTES),
+                whole_characters=not raw,
+                wait_seconds=wait_seconds,
+            )
+        except TaskNotFound:
+            if caller() is not None:
+                authenticate()  # or who was removed meanwhile is told so
+            raise
     if raw:
         headers = {
             "X-Next-Offset": str(part.next_offset),
