@@ -37,11 +37,10 @@ class Limits:
     def reached(self, signal_name: str | None, cpu_seconds: float | None) -> str | None:
         """Return which of them ended a process that a signal has ended, if one did."""
         name = LIMIT_OF_SIGNAL.get(signal_name or "")
-        # One that goes on after SIGXCPU is killed a second later. The kernel counts ticks
-        # for that, and tells what was used by a finer clock, which may be a little less.
-        if signal_name == "SIGKILL" and (cpu_seconds or 0) > 0.9 * (
-            self.cpu_seconds or inf
-        ):
+        # One that goes on after SIGXCPU is killed a second later. The kernel counts
+        # ticks for that, and tells what was used by a finer clock: a little less.
+        least = 0.9 * (self.cpu_seconds or inf)
+        if signal_name == "SIGKILL" and (cpu_seconds or 0) > least:
             name = "cpu_seconds"
         return name if name and asdict(self)[name] is not None else None
 
