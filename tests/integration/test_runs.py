@@ -52,18 +52,6 @@ def test_a_background_child_neither_delays_the_end_nor_is_left(
     assert alive_with(mark) == []
 
 
-def test_two_hundred_runs_leave_nothing_behind(tmp_path: Path) -> None:
-    with running(
-        tmp_path, "-w", "2", TASK_RETENTION_COUNT="10", LOG_LEVEL="WARNING"
-    ) as server:
-        _run_many(server, 20)  # connections and threads that are kept are opened
-        before = _resources(server)
-        _run_many(server, 200)
-        wait_until(lambda: _within(_resources(server), before))
-        outputs = tmp_path / "instance" / "output"
-        wait_until(lambda: len(list(outputs.iterdir())) <= 10)
-
-
 def test_of_twenty_racing_starts_in_a_slot_one_wins(server: Server) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: server.exec("bob", "sleep 1"), range(20)))
@@ -160,37 +148,6 @@ def test_a_command_that_runs_too_long_is_ended(tmp_path: Path) -> None:
         assert (last["reason"], last["state"]) == ("timeout", "FAILURE")
         assert last["returncode"] in (137, 143)
         assert alive_with(mark) == []
-
-
-def _run_many(server: Server, count: int) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        for caller in range(4):
-            pool.submit(_run_in_turn, server, f"c{caller}", count // 4).result()
-
-
-def _run_in_turn(server: Server, caller: str, count: int) -> None:
-    for number in range(count):
-        assert server.exec(caller, f"echo {number}").status_code == 202
-        polls = server.poll_until_finished(caller)
-        assert polls[-1]["returncode"] == 0
-
-
-def _resources(server: Server) -> dict[str, int]:
-    workers = server.workers()
-    return {
-        "descriptors": sum(
-            len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers
-        ),
-        "threads": sum(
-            len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in workers
-        ),
-        "children": sum(len(children_of(pid)) for pid in workers),
-    }
-
-
-def _within(now: dict[str, int], before: dict[str, int]) -> bool:
-    # A worker's pool opens a connection, or a thread, more now and then.
-    return all(now[name] <= before[name] + 8 for name in now)
 
 
 def _warm_up(server: Server) -> None:
