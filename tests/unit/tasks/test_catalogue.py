@@ -603,6 +603,7 @@ class TestThreads:
         sets = [ONE, ONE + TWO, BACKUP + ONE, "[", "[commands.one]\n"]
         write(ONE)
         found = catalogue(path)
+        assert names(found) == ["one"], "there is one to be kept"
         seen, errors, over = [], [], threading.Event()
 
         def look():
