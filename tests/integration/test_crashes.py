@@ -112,6 +112,8 @@ LOST = (
     "while the end is written",
 )
 
+WORKERS = 3
+
 LEAVES = "setsid /bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' >&- 2>&- &"
 
 
@@ -125,7 +127,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "EXEC_MAX_QUEUED": "0",
         "LOG_LEVEL": "WARNING",
     }
-    with running(tmp_path, "-w", "3", command=command, **settings) as started:
+    with running(tmp_path, "-w", str(WORKERS), command=command, **settings) as started:
         try:
             yield started
         finally:
@@ -145,10 +147,12 @@ class Crash:
 
     def happen(self) -> None:
         """Start the command; return when its worker is dead."""
+        # The one that was killed before has been replaced: it may be the next.
+        wait_until(lambda: len(self.server.workers()) == 1 + WORKERS)
+        workers = self.server.workers()
         armed = self.server.log_path.parent / "crash"
         armed.with_suffix(".new").write_text(self.point)
         armed.with_suffix(".new").rename(armed)
-        workers = self.server.workers()
         with suppress(requests.RequestException):
             assert self._ask().status_code == 202
         wait_until(lambda: not armed.exists())
