@@ -1,0 +1,1 @@
+"""Stands in for the vendors, to the letter of their protocols, on this machine."""
