@@ -1,149 +1,115 @@
-"""What is measured, against whom: `make bench`.
+"""Measure Bellhop against others, and write down what came of it: `make bench`.
 
-Each figure is a ratio of medians of interleaved runs on one machine, so that its
-speed and its neighbours drop out. The peer and the load come from Debian:
-apt-get install webhook wrk
+The peer and the load come from Debian: apt-get install webhook wrk
 """
 
+import argparse
 import json
-import re
-import shutil
-import statistics
-import subprocess
+import os
+import resource
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.servers import PROJECT
 
-from tests.servers import Server, free_port, running, wait_until
+from . import document, machine
+from .contest import Outcome
+from .curves import CURVES
+from .dose import FULL, QUICK, Dose
+from .rows import ROWS
 
-ROUNDS = 7
-LOAD_SECONDS = 2
-FLOOD = "yes | head -c 1G"
+RESULTS = PROJECT / "bench" / "results.json"
+DESCRIPTORS = 8192
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        _against_peers(Path(folder))
-    _start()
+    given = _arguments()
+    if not given.write:
+        _measure_all(given.names, QUICK if given.quick else FULL, keep=given.keep)
+    if given.keep or given.write:
+        document.write(json.loads(RESULTS.read_text()), PROJECT / "docs")
 
 
-def _against_peers(folder: Path) -> None:
-    with running(folder, FLASK_ENV="development") as server:
-        _flood(server)
-        _uptime(server, folder)
-
-
-def _uptime(server: Server, folder: Path) -> None:
-    """Compare requests a second with adnanh/webhook running uptime(1)."""
-    if missing := [tool for tool in ("webhook", "wrk") if not shutil.which(tool)]:
-        print(f"uptime: left out, not installed: {', '.join(missing)}")
-        return
-    with _webhook(folder) as peer:
-        for connections in (8, 32):
-            for kind, headers in (("kept", []), ("new", ["-H", "Connection: close"])):
-                load = ["wrk", "-t1", f"-c{connections}", f"-d{LOAD_SECONDS}", *headers]
-                ours, theirs = _interleave(
-                    lambda load=load: _rate(load, f"{server.url}/v1/uptime/"),
-                    lambda load=load: _rate(load, peer),
-                )
-                print(
-                    f"uptime, {connections} {kind} connections: {ours:.0f}/s, webhook "
-                    f"{theirs:.0f}/s, ratio {ours / theirs:.2f}"
-                )
-
-
-def _flood(server: Server) -> None:
-    """Compare the drain of a flood with that of the same pipeline into cat."""
-    ours, cat = _interleave(
-        lambda: _seconds_of_run(server),
-        lambda: _seconds(["sh", "-c", f"{FLOOD} | cat >/dev/null"]),
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", help=f"rows and curves: {', '.join(_everything())}"
     )
-    print(f"flood of 1 GiB: {ours:.2f} s, cat {cat:.2f} s, ratio {cat / ours:.2f}")
-
-
-def _start() -> None:
-    """Time create_app() with its imports in a fresh interpreter."""
-    code = "from application import create_app; create_app('testing')"
-    with tempfile.TemporaryDirectory() as folder:
-        times = [
-            _seconds([sys.executable, "-c", code], INSTANCE_PATH=folder)
-            for _ in range(ROUNDS)
-        ]
-    print(f"create_app() with imports and the interpreter: {min(times):.2f} s")
-
-
-def _interleave(a: Callable[[], float], b: Callable[[], float]) -> tuple[float, float]:
-    pairs = [(a(), b()) for _ in range(ROUNDS)]
-    return (
-        statistics.median(pair[0] for pair in pairs),
-        statistics.median(pair[1] for pair in pairs),
+    parser.add_argument("--quick", action="store_true", help="a small dose, not kept")
+    parser.add_argument("--keep", action="store_true", help="keep a small dose")
+    parser.add_argument(
+        "--write", action="store_true", help="only write the document, of what is kept"
     )
+    given = parser.parse_args()
+    given.keep = given.keep or not given.quick
+    if unknown := set(given.names) - _everything().keys():
+        parser.error(f"no such row or curve: {', '.join(sorted(unknown))}")
+    return given
 
 
-def _rate(load: list[str], url: str) -> float:
-    done = subprocess.run([*load, url], capture_output=True, text=True, check=True)
-    assert "Non-2xx" not in done.stdout, done.stdout
-    return float(re.findall(r"Requests/sec:\s+([0-9.]+)", done.stdout)[0])
+def _everything() -> dict[str, tuple[str, Callable[[Dose, Path], Outcome]]]:
+    """Return what can be measured by name, and where its results are kept."""
+    rows = {name: ("rows", row.measure) for name, row in ROWS.items()}
+    curves = {name: ("curves", curve.measure) for name, curve in CURVES.items()}
+    return rows | {f"curve-{name}": each for name, each in curves.items()}
 
 
-def _seconds_of_run(server: Server) -> float:
-    """Return how long a flood runs, as the service itself has logged it."""
-    task_id = server.exec("bench", FLOOD).json()["task_id"]
-    # The log is watched, not the service: polls would take their part of the cores.
-    times = wait_until(lambda: _times_of_run(server, task_id), seconds=120)
-    server.poll_until_finished("bench")
-    return times["process.ended"] - times["process.started"]
+def _measure_all(names: list[str], dose: Dose, *, keep: bool) -> None:
+    _prepare()
+    for name in names or _everything():
+        kept, measure = _everything()[name]
+        print(f"{name} …", flush=True)
+        result = _measured(measure, dose)
+        _show(result)
+        if keep:
+            _keep(kept, name.removeprefix("curve-"), result)
 
 
-def _times_of_run(server: Server, task_id: str) -> dict[str, float] | None:
-    times = {
-        line["event"]: datetime.fromisoformat(line["timestamp"]).timestamp()
-        for line in server.log_lines()
-        if line.get("task_id") == task_id
-    }
-    return times if "process.ended" in times else None
-
-
-def _seconds(command: list[str], **env: str) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, check=True, env=env or None, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-@contextmanager
-def _webhook(folder: Path) -> Iterator[str]:
-    hook = {
-        "id": "uptime",
-        "execute-command": shutil.which("uptime"),
-        "include-command-output-in-response": True,
-    }
-    hooks, port = folder / "hooks.json", free_port()
-    hooks.write_text(json.dumps([hook]))
-    process = subprocess.Popen(
-        ["webhook", "-hooks", str(hooks), "-ip", "127.0.0.1", "-port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    peer = Server(process, f"http://127.0.0.1:{port}", hooks)
+def _measured(measure: Callable[[Dose, Path], Outcome], dose: Dose) -> dict[str, Any]:
+    """Measure one; what keeps it from being measured is its result then."""
+    begun, before, load = time.monotonic(), machine.cpu_times(), os.getloadavg()[0]
     try:
-        wait_until(lambda: _listens(peer))
-        yield f"{peer.url}/hooks/uptime"
-    finally:
-        process.terminate()
-        process.wait()
+        # Whatever it is, the others are measured all the same.
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            result = vars(measure(dose, Path(folder)))
+    except Exception as error:  # noqa: BLE001
+        result = {"failed": f"{type(error).__name__}: {error}"}
+    return result | {
+        "dose": dose.name,
+        "rounds": dose.rounds,
+        "taken": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "took_seconds": round(time.monotonic() - begun),
+        **machine.noise(before, load),
+    }
 
 
-def _listens(peer: Server) -> bool:
-    try:
-        return peer.get("/hooks/uptime").ok
-    except OSError:
-        return False
+def _prepare() -> None:
+    """Have room for many connections, and end in an orderly way when told to."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, most), most))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def _keep(kept: str, name: str, result: dict[str, Any]) -> None:
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results["machine"] = machine.description()
+    results.setdefault(kept, {})[name] = document.rounded(result)
+    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def _show(result: dict[str, Any]) -> None:
+    for line in result.get("lines", []):
+        values = {key: value for key, value in line.items() if key != "who"}
+        print(f"  {line['who']}: {json.dumps(document.rounded(values))}")
+    for name in ("figures", "left_out", "failed", "load_before", "took_seconds"):
+        if result.get(name):
+            print(f"  {name}: {json.dumps(document.rounded(result[name]))}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+"""The rows of the table, in its order."""
+
+from bench.contest import Row
+
+from . import flood, follow, history, runs, slow, sms, start, uptime
+
+ROWS: dict[str, Row] = {
+    row.name: row
+    for module in (runs, uptime, flood, follow, history, sms, start, slow)
+    for row in module.ROWS
+}
