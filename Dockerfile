@@ -16,7 +16,7 @@ COPY application.py run.py server.py gunicorn.conf.py ./
 COPY app app
 COPY config config
 COPY migrations migrations
-RUN mkdir instance && chown bellhop: instance
+RUN mkdir -m 700 instance && chown bellhop: instance
 
 USER bellhop
 ENV BIND_ADDRESS=0.0.0.0 \

@@ -21,11 +21,13 @@ lint: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest --soak $(ARGS)
 
+# Peers that are not there, or cannot be had, are left out.
 bench: $(VENV)/.dev
-	$(BIN)/python bench/run.py $(ARGS)
+	-$(MAKE) -s bench/.venv/.peers
+	$(BIN)/python -m bench.run $(ARGS)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/.venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +36,11 @@ $(VENV)/.run: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-gevent.txt requirements-postgres.txt requirements-supervisor.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-apprise.txt requirements-gevent.txt requirements-postgres.txt requirements-sns.txt requirements-supervisor.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	touch $@
+
+bench/.venv/.peers: requirements-bench.txt
+	$(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install -q -r requirements-bench.txt
 	touch $@

@@ -1,5 +1,7 @@
 """Puts an application together: the log first, then settings, then the rooms."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -9,6 +11,7 @@ from flask.sessions import NullSession, SessionInterface
 
 from app.errors import StorageUnavailable
 from app.services import Services
+from app.sms.registry import FaultyProvider
 from config.config import BaseConfig, prepare_instance, read_config, registered_app
 from config.logger import JsonLogger, config_logger
 from config.settings import SettingsError
@@ -35,7 +38,8 @@ def check_admin(conf: BaseConfig) -> None:
     A database that is away now may have one: then the service starts, and lets in
     nobody before it is back.
     """
-    services = Services.build(vars(conf))
+    with _faults_told():
+        services = Services.build(vars(conf))
     try:
         if not services.accounts.has_admin() and not conf.OPEN_TO_ALL:
             raise SettingsError([_NO_ADMIN])
@@ -68,6 +72,16 @@ def create_app_by_config(conf: BaseConfig) -> Flask:
     app.config.from_object(conf)
     app.session_interface = NoSession()
     JsonLogger(app)
-    for name in registered_app:
-        import_module(name).register(app)
+    with _faults_told():
+        for name in registered_app:
+            import_module(name).register(app)
     return app
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Tell a setting that only its provider can read as any other that is faulty."""
+    try:
+        yield
+    except FaultyProvider as error:
+        raise SettingsError([str(error)]) from error

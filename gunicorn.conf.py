@@ -2,14 +2,19 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+import structlog
 from gunicorn.glogging import Logger
 
+from config import metrics
 from config.config import prepare_instance, read_config
 from config.logger import config_logger, log_settings
 from config.secrecy import hide_process
 from config.settings import SettingsError
+
+log = structlog.get_logger("gunicorn.conf")
 
 try:
     _config = read_config()
@@ -20,14 +25,20 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
+try:
+    metrics.share_figures(Path(_config.INSTANCE_PATH))
+except OSError as error:
+    log.warning("metrics.not_shared", error=str(error))
+
 bind = f"{_config.BIND_ADDRESS}:{_config.PORT}"
 workers = _config.WORKERS
-worker_class = "gthread"
+worker_class = "config.slow_clients.PatientWorker"
 threads = _config.THREADS
 timeout = 60
 # Between TERM and KILL of a worker: time for its longest request, then for its runs,
 # then to write their ends down.
-graceful_timeout = int(_config.IOSTAT_SYNC_SECONDS + _config.EXEC_GRACE_SECONDS + 5)
+_longest = max(_config.IOSTAT_SYNC_SECONDS, _config.SMS_TIMEOUT_SECONDS)
+graceful_timeout = int(_longest + _config.EXEC_GRACE_SECONDS + 5)
 keepalive = 5
 # A second service of the same user would take over the socket of the first, and the
 # thread behind it makes every fork of the master a risk.
@@ -70,6 +81,20 @@ def on_starting(_server: Any) -> None:
     os._exit(0)
 
 
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker a seat that no living one has."""
+    taken = [each.seat for each in server.WORKERS.values()]
+    worker.seat = metrics.free_seat(taken)
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Have the worker count where the last one on its seat has."""
+    try:
+        metrics.take_seat(worker.seat)
+    except OSError as error:
+        log.warning("metrics.not_shared", error=str(error))
+
+
 def post_worker_init(worker: Any) -> None:
     """Start what works by itself, after the fork."""
     worker.wsgi.extensions["bellhop"].start(stopping=lambda: not worker.alive)
@@ -79,3 +104,13 @@ def worker_exit(_server: Any, worker: Any) -> None:
     """End what the worker runs."""
     if getattr(worker, "wsgi", None) is not None:
         worker.wsgi.extensions["bellhop"].close()
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget what the worker was doing when it ended, in whatever way."""
+    metrics.leave_seat(worker.seat)
+
+
+def on_exit(_server: Any) -> None:
+    """Remove what was counted: the next master begins anew."""
+    metrics.end_sharing()

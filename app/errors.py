@@ -12,6 +12,15 @@ BellhopError
 ├── CapacityExceeded      this host runs as many as it may
 ├── KeyReused             the same Idempotency-Key came with something else
 ├── KeyInFlight           the request of that Idempotency-Key is not answered yet
+├── SmsLimitExceeded      more messages than may be sent
+├── SmsRefused            no provider has sent a message, each has said why
+│   ├── SmsRejected          for its receivers, its content or its form
+│   ├── SmsReceiverLimited   for a limit of the vendor's on a receiver
+│   ├── SmsFailed            for what is between the vendors and us
+│   └── SmsUnreachable       there was none to be asked
+├── MessageExists         the message was kept before
+├── MessageNotFound       there is no such message, or none for this caller
+├── ReceiptNotTaken       nobody is known to send this receipt
 ├── TaskNotFound          there is no such task, or none for this caller
 ├── AccountNotFound       there is no such user
 ├── AccountExists         the name of a user is taken
@@ -53,7 +62,8 @@ class InvalidInput(BellhopError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        super().__init__("; ".join(f"{f.path}: {f.message}" for f in self.faults))
+        told = [": ".join(filter(None, (f.path, f.message))) for f in self.faults]
+        super().__init__("; ".join(told))
 
 
 class NotAuthenticated(BellhopError):
@@ -116,6 +126,49 @@ class KeyReused(BellhopError):
 
 class KeyInFlight(BellhopError):
     """The first request with this Idempotency-Key is still being answered."""
+
+
+class SmsLimitExceeded(BellhopError):
+    """As many messages were sent as may be."""
+
+    def __init__(self, limit: str, *, retry_after_seconds: int) -> None:
+        super().__init__(f"As many messages were sent as may be: {limit}.")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SmsRefused(BellhopError):
+    """No provider has sent the message; it has reached nobody."""
+
+
+class SmsRejected(SmsRefused):
+    """The provider has refused the receivers, the content or the form."""
+
+
+class SmsReceiverLimited(SmsRefused):
+    """The provider lets no more messages through to this receiver for now."""
+
+    # Vendors count by the minute first; they do not say which limit it was.
+    retry_after_seconds = 60
+
+
+class SmsFailed(SmsRefused):
+    """Every provider has refused to send for us."""
+
+
+class SmsUnreachable(SmsRefused):
+    """No provider could be reached; nothing was sent."""
+
+
+class MessageExists(BellhopError):
+    """There is a message of that id already."""
+
+
+class MessageNotFound(BellhopError):
+    """There is no message of that id."""
+
+
+class ReceiptNotTaken(BellhopError):
+    """There is nothing here."""
 
 
 class TaskNotFound(BellhopError):

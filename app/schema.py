@@ -1,5 +1,6 @@
 """A JSON Schema that names every fault of a value; no HTTP, no file."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from math import isfinite
@@ -79,22 +80,31 @@ _META_VALIDATOR = Draft202012Validator(
 
 
 class Schema:
-    """A JSON Schema (2020-12) that names all faults of a value, each with its path."""
+    """A JSON Schema (2020-12) that names all faults of a value, each with its path.
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    No fault shows a value where it is secret.
+    """
+
+    def __init__(self, document: Mapping[str, Any], *, is_secret: bool = False) -> None:
         self.document = document
+        self._is_secret = is_secret
         self._validator = _Validator(document)
 
     def faults(self, value: Any) -> list[Fault]:
         """Return what is wrong with `value`, each fault once."""
-        errors = self._validator.iter_errors(value)
-        return list(dict.fromkeys(fault for e in errors for fault in _faults_of(e)))
+        return _all_faults(
+            self._validator.iter_errors(value), is_secret=self._is_secret
+        )
 
     @staticmethod
     def faults_of_document(document: Any) -> list[Fault]:
-        """Return what keeps `document` from being a schema."""
-        errors = _META_VALIDATOR.iter_errors(document)
-        return list(dict.fromkeys(fault for e in errors for fault in _faults_of(e)))
+        """Return what keeps `document`, of a file, from being a schema."""
+        try:
+            json.dumps(document, allow_nan=False)
+        except (TypeError, ValueError):
+            return [Fault("", "has a date or a number that JSON has not")]
+        faults = _all_faults(_META_VALIDATOR.iter_errors(document))
+        return [*_references(document), *faults]
 
     def query_faults(self, query: dict[str, Any]) -> list[Fault]:
         """Return what is wrong with `query`, after making its numbers numbers."""
@@ -111,7 +121,25 @@ class Schema:
 NO_MEMBERS = Schema({"type": "object", "additionalProperties": False})
 
 
-def _faults_of(error: ValidationError) -> Iterator[Fault]:
+def _all_faults(
+    errors: Iterator[ValidationError], *, is_secret: bool = False
+) -> list[Fault]:
+    """Return the faults that errors stand for, each once."""
+    found = (fault for error in errors for fault in _faults_of(error, is_secret))
+    return list(dict.fromkeys(found))
+
+
+def _references(schema: Any, path: str = "") -> Iterator[Fault]:
+    """Refuse what could name a document that is elsewhere, or nowhere."""
+    steps = schema if isinstance(schema, dict) else {}
+    for name, value in enumerate(schema) if isinstance(schema, list) else steps.items():
+        at = f"{path}.{name}".lstrip(".")
+        if name in ("$ref", "$dynamicRef"):
+            yield Fault(at, "is not taken here")
+        yield from _references(value, at)
+
+
+def _faults_of(error: ValidationError, is_secret: bool) -> Iterator[Fault]:
     """Give a fault for every member concerned, where jsonschema names the object."""
     path = [str(step) for step in error.absolute_path]
     if error.validator == "additionalProperties":
@@ -124,12 +152,15 @@ def _faults_of(error: ValidationError) -> Iterator[Fault]:
             if name not in error.instance:
                 yield Fault(".".join([*path, name]), "is required")
     else:
-        yield Fault(".".join(path), _message(error))
+        yield Fault(".".join(path), _message(error, is_secret))
 
 
-def _message(error: ValidationError) -> str:
+def _message(error: ValidationError, is_secret: bool) -> str:
     """Return what is wrong, with the value unless that is secret, or may hold one."""
-    if isinstance(error.instance, dict | list) or error.schema.get("writeOnly"):
+    if error.schema is False:
+        return "is not taken here"
+    is_secret = is_secret or error.schema.get("writeOnly", False)
+    if is_secret or isinstance(error.instance, dict | list):
         return f"does not meet {error.validator}: {error.validator_value}"
     # The value may be as long as the body.
     message = str(error.message)

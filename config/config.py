@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from dotenv.parser import Binding, parse_stream
 
+from config.metrics import own_seat, shared_folder
 from config.settings import (
     Setting,
-    Settings,
     SettingsError,
     boolean,
     choice,
@@ -27,6 +27,7 @@ from config.settings import (
     url,
     username,
 )
+from config.sms import SmsSettings
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -47,7 +48,7 @@ _RUN_KEY = secrets.token_bytes(32)
 _NO_FILE = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
 
 
-class BaseConfig(Settings):
+class BaseConfig(SmsSettings):
     """What holds in every environment unless a subclass says otherwise."""
 
     FLASK_ENV = "base"
@@ -61,7 +62,7 @@ class BaseConfig(Settings):
     )
     WORKERS = Setting(integer(1, 256), 4, "gunicorn's worker processes")
     THREADS = Setting(
-        integer(1, 1024), 16, "requests that one worker handles at a time"
+        integer(1, 1024), 32, "requests that one worker handles at a time"
     )
     LOG_LEVEL = Setting(
         choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
@@ -160,6 +161,12 @@ class BaseConfig(Settings):
     AUDIT_RETENTION_SECONDS = Setting(
         seconds(1, 10**10), 365 * 86400.0, "how long the audit is kept", unit="s"
     )
+    METRICS_TOKEN = Setting(
+        optional_text,
+        None,
+        "the token that /metrics takes; unset: it is open to whoever reaches it",
+        secret=True,
+    )
     TASK_RETENTION_SECONDS = Setting(
         seconds(1, 10**10),
         7 * 86400.0,
@@ -174,14 +181,18 @@ class BaseConfig(Settings):
         super().__init__()
         self.EXEC_ENVIRONMENT = child_environment()
         self.RUN_KEY = _RUN_KEY
+        self.METRICS_FOLDER = shared_folder()
+        self.METRICS_SEAT = own_seat
         self.INSTANCE_PATH = str(Path(self.INSTANCE_PATH).absolute())
         self.EXEC_COMMANDS = str(Path(self.EXEC_COMMANDS).absolute())
+        self.SMS_TEMPLATES = str(Path(self.SMS_TEMPLATES).absolute())
+        self.SMS_CONF = self.sms_conf()
         if not self.DATABASE_URL:
             self.DATABASE_URL = f"sqlite:///{quote(self.INSTANCE_PATH)}/bellhop.db"
 
     def cross_check(self) -> list[str]:
         """Return the faults that a cast alone cannot see."""
-        return [*self._database_faults(), *self._admin_faults()]
+        return [*super().cross_check(), *self._database_faults(), *self._admin_faults()]
 
     def _admin_faults(self) -> list[str]:
         length, least = len(self.ADMIN_PASSWORD or ""), self.PASSWORD_MIN_LENGTH
@@ -210,6 +221,7 @@ class TestingConfig(BaseConfig):
 
     FLASK_ENV = "testing"
     TESTING = True
+    SMS_PROVIDER = BaseConfig.SMS_PROVIDER.with_default(("memory",))
 
 
 class ProductionConfig(BaseConfig):
@@ -219,6 +231,14 @@ class ProductionConfig(BaseConfig):
     OPEN_TO_ALL = False
     EXEC_ALLOW_SHELL = BaseConfig.EXEC_ALLOW_SHELL.with_default(False)
     EXEC_TOKEN_REQUIRED = BaseConfig.EXEC_TOKEN_REQUIRED.with_default(True)
+    SMS_PROVIDER = BaseConfig.SMS_PROVIDER.with_default(())
+    # Every message costs money, and whoever may send may be robbed of it.
+    SMS_LIMIT_RECEIVER = BaseConfig.SMS_LIMIT_RECEIVER.with_default(
+        ((5, 3600.0), (20, 86400.0))
+    )
+    SMS_LIMIT_CALLER = BaseConfig.SMS_LIMIT_CALLER.with_default(((2000, 3600.0),))
+    SMS_LIMIT_COUNTRY = BaseConfig.SMS_LIMIT_COUNTRY.with_default(((5000, 86400.0),))
+    SMS_LIMIT_TOTAL = BaseConfig.SMS_LIMIT_TOTAL.with_default(((10_000, 86400.0),))
 
 
 config_map: dict[str, type[BaseConfig]] = {
@@ -291,6 +311,9 @@ def prepare_instance(config: BaseConfig) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "output").mkdir(mode=0o700, exist_ok=True)
         config.SECRET_KEY = config.SECRET_KEY or _kept_key(folder / "secret_key")
+        config.SMS_RECEIPTS_SECRET = config.SMS_RECEIPTS_SECRET or _kept_key(
+            folder / "sms_receipts_secret"
+        )
     except (OSError, UnicodeDecodeError) as error:
         fault = f"INSTANCE_PATH={str(folder)!r} cannot be used: {error}"
         raise SettingsError([fault]) from error
@@ -316,4 +339,4 @@ def _kept_key(path: Path) -> str:
                 pass
     if key := path.read_text(encoding="utf-8").strip():
         return key
-    raise SettingsError([f"{path} is empty: remove it, or set SECRET_KEY"])
+    raise SettingsError([f"{path} is empty: remove it, or set {path.name.upper()}"])

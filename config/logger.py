@@ -25,6 +25,18 @@ _HANDLER_NAME = "bellhop"
 _SIGNATURE = re.compile(r"\.[0-9]+\.[0-9A-Fa-f]{16,}")
 # In a path also a signature whose sender has lost the time before it.
 _IN_PATH = re.compile(r"(?:\.[0-9]+\.)?[0-9A-Fa-f]{60,}")
+# Where vendors send receipts: who knows the last part may send some as well.
+# It may also stand in the place of another part.
+_RECEIPTS_SECRET = re.compile(
+    r"(/sms/receipts/+(?:[a-z]+/+)?).+", re.IGNORECASE | re.DOTALL
+)
+# A phone number, as callers and vendors write it: plain, or in a URL.
+_NUMBER = re.compile(
+    r"((?:\+|%2B)[0-9]{2,4})[0-9]{2,9}([0-9]{4})(?![0-9])", re.IGNORECASE
+)
+# What may be one without a plus, in the words of a library.
+_DIGITS = re.compile(r"(?<![\w.-])([0-9]{3})[0-9]{3,8}([0-9]{4})(?![\w-]|\.\w)")
+_QUERY = re.compile(r"\?[^\s\"'<>]+")
 # The loggers of servers, and how they quote what they could not read.
 _SERVERS = ("gunicorn.error", "werkzeug", "gevent")
 _QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
@@ -70,11 +82,10 @@ def config_logger(
     file_count: int = 5,
     stream: TextIO | None = None,
 ) -> None:
-    """Send every line of this process through one chain to `stream` or to `file`.
+    """Send every line of this process through one chain to `file` or to `stream`.
 
-    Neither is stdout.
-    It may be called again; the last call holds. Raises SettingsError where `file`
-    cannot be written.
+    Without either it goes to stdout. It may be called again; the last call holds.
+    Raises SettingsError where `file` cannot be written.
     """
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -100,7 +111,7 @@ def config_logger(
 
 def _formatter() -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*_SHARED, _cut_quoted],
+        foreign_pre_chain=[*_SHARED, _cut_quoted, _cut_queries],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.JSONRenderer(serializer=_dump, default=repr),
@@ -115,15 +126,25 @@ def _cut_quoted(_logger: Any, _method: str, line: Any) -> Any:
     return line
 
 
+def _cut_queries(_logger: Any, _method: str, line: Any) -> Any:
+    """Cut what a library shows of URLs: vendors have numbers, texts and keys there."""
+    for name in ("event", "exception"):
+        if name in line:
+            line[name] = _DIGITS.sub(r"\1****\2", _QUERY.sub("?…", str(line[name])))
+    return line
+
+
 def _dump(line: Any, **options: Any) -> str:
-    """Return a line as JSON without signatures: servers quote faulty requests.
+    """Return a line as JSON without signatures and without whole phone numbers.
 
     It is ASCII only: C1 controls, line separators and marks of direction in what a
     caller sent can then neither forge a line nor reach a terminal.
     """
     if isinstance(path := line.get("path"), str):
+        path = _RECEIPTS_SECRET.sub(r"\1***", path)
         line = line | {"path": _IN_PATH.sub("", path)}
-    return _SIGNATURE.sub("", json.dumps(line, ensure_ascii=True, **options))
+    text = json.dumps(line, ensure_ascii=True, **options)
+    return _NUMBER.sub(r"\1****\2", _SIGNATURE.sub("", text))
 
 
 def _handler(

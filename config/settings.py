@@ -22,7 +22,10 @@ class SettingsError(Exception):
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
         lines = "".join(f"\n  {fault}" for fault in faults)
-        super().__init__(f"Bellhop does not start, its settings are faulty:{lines}")
+        super().__init__(
+            f"Bellhop does not start, its settings are faulty:{lines}\n"
+            "Set them right and start it again; docs/settings.md has all of them."
+        )
 
 
 class Setting(Generic[T]):
@@ -117,6 +120,42 @@ def boolean(value: str) -> bool:
     if value.lower() not in (*_TRUE, *_FALSE):
         raise ValueError(f"is not one of {', '.join((*_TRUE, *_FALSE))}")
     return value.lower() in _TRUE
+
+
+def word(value: str) -> str:
+    """Take what can stand in a path as it is."""
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", value):
+        raise ValueError("is not made of letters, digits and . _ ~ -")
+    return value
+
+
+def names(value: str) -> tuple[str, ...]:
+    """Take names between commas, each once."""
+    found = tuple(part.strip() for part in value.split(","))
+    if not all(found) or len(set(found)) < len(found):
+        raise ValueError("is not names between commas, each once")
+    return found
+
+
+def pairs(value: str) -> dict[str, str]:
+    """Take pairs of NAME=VALUE between commas."""
+    found = dict(part.strip().partition("=")[::2] for part in value.split(","))
+    if not all(found) or not all(found.values()):
+        raise ValueError("is not NAME=VALUE between commas")
+    return found
+
+
+def quotas(value: str) -> tuple[tuple[int, float], ...]:
+    """Take numbers for so many seconds, 5/3600,20/86400, or the word off."""
+    if value.lower() == "off":
+        return ()
+    found = [
+        re.fullmatch(r"\s*([1-9]\d{0,8})/([1-9]\d{0,8})\s*", p, re.ASCII)
+        for p in value.split(",")
+    ]
+    if not all(found):
+        raise ValueError("is not N/SECONDS between commas, nor off")
+    return tuple((int(each[1]), float(each[2])) for each in found if each)
 
 
 def username(value: str) -> str:

@@ -79,7 +79,7 @@ def running(
     tmp_path: Path, *arguments: str, command: tuple[str, ...] = GUNICORN, **env: str
 ) -> Iterator[Server]:
     """Start a server with `env` for settings, and stop it in the end."""
-    port = free_port()
+    port = env.get("PORT") or free_port()
     settings = {
         "PATH": os.environ["PATH"],
         "FLASK_ENV": "testing",

@@ -14,6 +14,7 @@ class Who(StrEnum):
     SIGNER = "a signed uuid, where EXEC_TOKEN_REQUIRED is on"
     ACCOUNT_IN_PRODUCTION = "a password or a token, in production"
     ACCOUNT = "a password or a token"
+    SCRAPER = "METRICS_TOKEN, where that is set"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Access:
 
 OPEN = Access(Who.ANYBODY)
 ECHO = Access(Who.ANYBODY, audited=False)
+METRICS = Access(Who.SCRAPER)
 OPEN_TASKS = Access(Who.ANYBODY, get_changes=True)
 
 SIGNED_START = Access(Who.SIGNER)
@@ -48,6 +50,15 @@ PEOPLE = Access(
     Who.ACCOUNT_IN_PRODUCTION,
     {"GET": Scope.READ, "POST": Scope.SMS, "PUT": Scope.SMS, "DELETE": Scope.SMS},
 )
+
+# Sent to whom a number belongs, and paid for.
+_SMS_SCOPES = {"GET": Scope.READ, "POST": Scope.SMS}
+SMS = Access(Who.ACCOUNT_IN_PRODUCTION, _SMS_SCOPES)
+SMS_PREVIEW = Access(Who.ACCOUNT_IN_PRODUCTION, _SMS_SCOPES, audited=False)
+USERS_SMS = Access(Who.ACCOUNT, _SMS_SCOPES)
+USERS_SMS_PREVIEW = Access(Who.ACCOUNT, _SMS_SCOPES, audited=False)
+# The resource asks for the secret in the path. What comes is kept with the message.
+RECEIPTS = Access(Who.ANYBODY, get_changes=True, audited=False)
 
 READ = Access(Who.ACCOUNT, {"GET": Scope.READ})
 TASK = Access(Who.ACCOUNT, {"GET": Scope.READ, "DELETE": Scope.EXEC})

@@ -9,6 +9,7 @@ from flask import Flask, Response, g, request
 
 from app.api.access import Access
 from app.api.resource import services
+from app.api.rule import asked_rule
 from app.auth.permissions import Identity
 from app.auth.tokens import PREFIX
 from app.errors import StorageUnavailable
@@ -70,7 +71,7 @@ def _facts(status: int) -> dict[str, Any]:
 
 
 def _route() -> str:
-    return request.url_rule.rule if request.url_rule else "a method that is not there"
+    return asked_rule() or "a method that is not there"
 
 
 def _kept(text: str | None) -> str | None:

@@ -10,9 +10,9 @@ from typing import Any
 import structlog
 from flask import Flask, Response, g
 from flask_restful import Api
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
 
-from app.api.rendering import render_json
+from app.api.rendering import JSON, render_json
 from app.api.validation import UnreadableBody
 from app.errors import (
     AccountExists,
@@ -26,11 +26,19 @@ from app.errors import (
     KeyInFlight,
     KeyReused,
     LastAdmin,
+    MessageExists,
+    MessageNotFound,
     NotAuthenticated,
     NotEndedYet,
     NotPermitted,
     PasswordChecksExceeded,
+    ReceiptNotTaken,
     SlotBusy,
+    SmsFailed,
+    SmsLimitExceeded,
+    SmsReceiverLimited,
+    SmsRejected,
+    SmsUnreachable,
     TaskNotFound,
     TokenNotFound,
     TooManyAttempts,
@@ -47,16 +55,24 @@ STATUS_OF: dict[type[BellhopError], int] = {
     CommandNotAllowed: 403,
     CommandNotFound: 404,
     TaskNotFound: 404,
+    MessageNotFound: 404,
+    ReceiptNotTaken: 404,
     AccountNotFound: 404,
     TokenNotFound: 404,
     SlotBusy: 409,
     AccountExists: 409,
     LastAdmin: 409,
     KeyInFlight: 409,
+    MessageExists: 409,
     KeyReused: 422,
+    SmsRejected: 422,
     CapacityExceeded: 429,
     TooManyAttempts: 429,
+    SmsLimitExceeded: 429,
+    SmsReceiverLimited: 429,
+    SmsFailed: 502,
     HostReadingFailed: 503,
+    SmsUnreachable: 503,
     NotEndedYet: 503,
     WaitersExceeded: 503,
     PasswordChecksExceeded: 503,
@@ -66,9 +82,7 @@ STATUS_OF: dict[type[BellhopError], int] = {
 # What a caller is told to wait where the error itself does not know better.
 RETRY_AFTER_SECONDS = 2
 
-_FAULT_OF_OURS = (
-    "The service failed to answer; its log says why, under this request_id."
-)
+FAULT_OF_OURS = "The service failed to answer; its log says why, under this request_id."
 
 log = structlog.get_logger(__name__)
 
@@ -95,12 +109,12 @@ def problem(error: Exception, **members: Any) -> Response:
     """Return `error` as problem details, with `members` beside the standard ones."""
     if isinstance(error, HTTPException) and error.response is not None:
         return error.response  # type: ignore[return-value]
-    status = _status(error)
+    status = status_of(type(error))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request.failed", exc_info=error)
     detail = _detail(error, status)
     document: dict[str, Any] = {
-        "type": _type(error),
+        "type": type_of(type(error)),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
@@ -115,33 +129,36 @@ def problem(error: Exception, **members: Any) -> Response:
     )
 
 
-def _status(error: Exception) -> int:
-    if isinstance(error, HTTPException):
-        return error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    for cls in type(error).__mro__:
+def status_of(kind: type[Exception]) -> int:
+    """Return the status that an error of that class is answered with."""
+    if issubclass(kind, HTTPException):
+        return kind.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    for cls in kind.__mro__:
         if cls in STATUS_OF:
             return STATUS_OF[cls]
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def type_of(kind: type[Exception]) -> str:
+    """Return the type of its problem, "about:blank" where the status says it all."""
+    if not issubclass(kind, BellhopError):
+        return "about:blank"
+    words = re.findall("[A-Z][a-z]+", kind.__name__)
+    return "urn:bellhop:problem:" + "-".join(words).lower()
+
+
 def _detail(error: Exception, status: int) -> str:
     if isinstance(error, HTTPException):
         return error.description or HTTPStatus(status).phrase
-    return str(error) if isinstance(error, BellhopError) else _FAULT_OF_OURS
-
-
-def _type(error: Exception) -> str:
-    """Return the problem's type, "about:blank" where the status says it all."""
-    if not isinstance(error, BellhopError):
-        return "about:blank"
-    words = re.findall("[A-Z][a-z]+", type(error).__name__)
-    return "urn:bellhop:problem:" + "-".join(words).lower()
+    return str(error) if isinstance(error, BellhopError) else FAULT_OF_OURS
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
     headers = {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.valid_methods or ())
+    if isinstance(error, UnsupportedMediaType):
+        headers["Accept"] = JSON
     if isinstance(error, UnreadableBody):
         headers["Connection"] = "close"
     if status == HTTPStatus.UNAUTHORIZED:

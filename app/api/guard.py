@@ -3,6 +3,7 @@
 What a route asks stands in :mod:`app.api.access`, for each in :mod:`app.api.routes`.
 """
 
+import hmac
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from app.errors import (
     Fault,
     NotAuthenticated,
     TooManyAttempts,
+    UuidRefused,
 )
 from app.tasks.order import Origin
 
@@ -36,6 +38,8 @@ def admit(access: Access, in_path: dict[str, Any]) -> None:
                 g.origin = _signer(in_path["uuid"])
             elif _takes_account(access):
                 g.identity = authenticate()
+            elif access.who is Who.SCRAPER:
+                _require_metrics_token()
     if access.changes(request.method):
         _refuse_foreign_origin()
     if identity := caller():
@@ -81,7 +85,7 @@ def user() -> Identity:
 
 
 def origin() -> Origin:
-    """Return by whom a task is started."""
+    """Return by whom a task is started, or a message sent."""
     of_uuid: Origin | None = g.get("origin")
     found = of_uuid or services().origin(caller(), g.uuid)
     return replace(found, request=g.get("kept_request"))
@@ -108,6 +112,15 @@ def _signer(uuid: str) -> Origin:
         request_id=g.uuid,
         uuid=signed.digest,
     )
+
+
+def _require_metrics_token() -> None:
+    wanted, given = current_app.config["METRICS_TOKEN"], request.authorization
+    if wanted is None:
+        return
+    token = (given.token or "") if given and given.type == "bearer" else ""
+    if not hmac.compare_digest(token.encode(), wanted.encode()):
+        raise NotAuthenticated
 
 
 def _takes_account(access: Access) -> bool:
@@ -174,6 +187,17 @@ def _claim_noted() -> Iterator[None]:
     try:
         yield
     except (NotAuthenticated, TooManyAttempts) as error:
+        if via := _given(error):
+            services().figures.credentials_refused(via)
         if request.authorization is not None:
             g.claimed = error.username or "nobody that there is"
         raise
+
+
+def _given(error: Exception) -> str | None:
+    """Return what was refused, None where nothing was given."""
+    if isinstance(error, UuidRefused):
+        return "signature"
+    if request.authorization is None:
+        return None
+    return "password" if request.authorization.type == "basic" else "token"

@@ -7,25 +7,29 @@ from http import HTTPStatus
 from flask import Response, g, request
 
 from app.api.guard import caller, origin
+from app.api.operation import IDEMPOTENCY_KEY as KEY
+from app.api.operation import REPLAYED, RETURNCODE, STATE
 from app.api.resource import services
 from app.errors import Fault, InvalidInput
 from app.tasks.kept_requests import Answer, digest_of
 
-KEY = "Idempotency-Key"
-REPLAYED = "Idempotent-Replayed"
-
 # Bare, or quoted as a string of structured fields is.
 _KEY = re.compile(r'"([!#-~ ]{1,255})"|([!#-~]{1,255})')
-_KEPT_HEADERS = ("Content-Type", "Location", "Preference-Applied")
+_KEPT_HEADERS = ("Content-Type", "Location", "Preference-Applied", STATE, RETURNCODE)
 
 
 def once(
-    asked: object, do: Callable[[], Response], of_task: Callable[[str], Response]
+    asked: object,
+    do: Callable[[], Response],
+    of_task: Callable[[str], Response],
+    *,
+    keeps: Callable[[int], bool] = lambda status: status < HTTPStatus.BAD_REQUEST,
 ) -> Response:
     """Return the answer of `do`, or the one it gave when this was `asked` before.
 
-    `of_task` answers with the task that was started, where the service died before
-    its answer was kept. Refusals are not kept.
+    `of_task` answers with the task that was started, or what was made in its place,
+    where the service died before its answer was kept. What is kept, the status tells:
+    refusals are not.
     """
     text = request.headers.get(KEY)
     if text is None or request.method != "POST":
@@ -39,9 +43,9 @@ def once(
     try:
         response = do()
     finally:
-        if response is None or response.status_code >= HTTPStatus.BAD_REQUEST:
+        if response is None or not keeps(response.status_code):
             requests.forget(digest)
-    if response.status_code < HTTPStatus.BAD_REQUEST:
+    if keeps(response.status_code):
         _keep(digest, response)
     return response
 

@@ -12,6 +12,9 @@ from app.errors import Fault, InvalidInput
 
 T = TypeVar("T")
 
+#: What the answer with a page may have, beside what all have.
+PAGE_HEADERS = ("Link",)
+
 
 def read_cursor(text: str | None) -> int | None:
     """Return the number that the last page ended with, None before the first page.

@@ -9,6 +9,7 @@ from flask import Response, current_app, g, request
 
 JSON = "application/json"
 TEXT = "text/plain"
+HTML = "text/html"
 
 EVENTS = "text/event-stream"
 

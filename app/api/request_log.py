@@ -1,4 +1,4 @@
-"""The id of every request, and the one line that the log has of it."""
+"""The id of every request, and the one line that the log has of it; it is counted."""
 
 import re
 import time
@@ -6,6 +6,9 @@ import uuid
 
 import structlog
 from flask import Flask, Response, g, request
+
+from app.api.resource import services
+from app.api.rule import asked_rule
 
 REQUEST_ID = "X-Request-ID"
 
@@ -30,15 +33,25 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers[REQUEST_ID] = g.uuid
+    # What a command has written may look like a page.
+    response.headers["X-Content-Type-Options"] = "nosniff"
     # What the server logs in this thread later on is about no request, or another.
     response.call_on_close(structlog.contextvars.clear_contextvars)
+    route = asked_rule()
+    seconds = time.perf_counter() - g.started
+    services().figures.request_answered(
+        method=request.method,
+        route=route,
+        status=response.status_code,
+        seconds=seconds,
+    )
     log.info(
         "request.answered",
         method=request.method,
         path=request.path,
-        route=request.url_rule.rule if request.url_rule else None,
+        route=route,
         status=response.status_code,
-        seconds=round(time.perf_counter() - g.started, 6),
+        seconds=round(seconds, 6),
         remote_addr=request.remote_addr,
     )
     return response

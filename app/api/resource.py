@@ -1,39 +1,26 @@
-"""What every resource has in common: guard, validate, call, render."""
+"""What every resource has in common: it validates, calls one service, and renders."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from flask import current_app, request
 from flask_restful import Resource
 
+from app.api.operation import Operation
 from app.api.validation import check_query, has_body, read_body
 from app.errors import Fault, InvalidInput
-from app.schema import NO_MEMBERS, Schema
+from app.schema import NO_MEMBERS
 from app.services import Services
-
-
-@dataclass(frozen=True)
-class Takes:
-    """What a method takes: the schema of its query, and of its body if it has one.
-
-    No body is the same as an empty object where it is optional.
-    """
-
-    query: Schema = NO_MEMBERS
-    body: Schema | None = None
-    body_optional: bool = False
 
 
 class BaseResource(Resource):  # type: ignore[misc]
     """A resource whose methods get a checked `query` and `body` where they take one.
 
-    `takes` says by method what that is. A method that is not there takes nothing: any
-    member of a body or of the query is refused, and no body is the same as an empty
-    object.
+    `operations` says by method what that is. Of what takes nothing any member of a body
+    or of the query is refused, and no body is the same as an empty object.
     """
 
-    takes: ClassVar[Mapping[str, Takes]] = {}
+    operations: ClassVar[Mapping[str, Operation]]
 
     def dispatch_request(self, **in_path: Any) -> Any:
         """Validate, then call the method; who may not was refused before."""
@@ -53,7 +40,7 @@ class BaseResource(Resource):  # type: ignore[misc]
 
     def _checked(self, in_path: dict[str, Any]) -> dict[str, Any]:
         method = request.method.lower()
-        takes = self.takes.get("get" if method == "head" else method, Takes())
+        takes = self.operations["get" if method == "head" else method]
         wants_body = takes.body is not None
         must_have_body = wants_body and not takes.body_optional
         body = read_body() if must_have_body or has_body() else {}

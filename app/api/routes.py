@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import BaseConverter, RequestRedirect
+from werkzeug.routing import BaseConverter, Map, RequestRedirect
 
 from app.api import access
 from app.api.access import Access
@@ -16,13 +16,17 @@ from app.api.guard import admit, admit_unknown
 from app.api.rendering import render_json
 from app.api.resources.audit import AuditTrail
 from app.api.resources.command import Command, Commands
+from app.api.resources.document import DocsFile, DocsPage, Document
 from app.api.resources.echo import Echo
 from app.api.resources.exec import Exec, PollNewest, Start
 from app.api.resources.health import Health, Ready
 from app.api.resources.host import Iostat, IostatTask, Uptime
 from app.api.resources.index import Index
+from app.api.resources.metrics import Metrics
 from app.api.resources.output import TaskOutput
 from app.api.resources.people import People, Person
+from app.api.resources.receipts import DeliveryReceipts
+from app.api.resources.sms import Message, Messages, Preview
 from app.api.resources.task import Task, Tasks
 from app.api.resources.user import SigningKey, User, Users, UserToken, UserTokens
 
@@ -61,17 +65,46 @@ ROUTES = [
         "/v3/users/<username>/signing-key",
         access.CREDENTIALS,
     ),
+    ("v3.sms", Messages, "/v3/sms/", access.USERS_SMS),
+    ("v3.sms_preview", Preview, "/v3/sms/preview", access.USERS_SMS_PREVIEW),
+    ("v3.message", Message, "/v3/sms/<other(preview):message_id>", access.USERS_SMS),
     ("v3.audit", AuditTrail, "/v3/audit/", access.ADMIN),
     ("api.exec", Exec, "/api/exec/<uuid>", access.SIGNED_START),
     ("api.poll", PollNewest, "/api/poll/<uuid>", access.SIGNED_POLL),
+    ("api.sms", Messages, "/api/sms", access.SMS),
+    ("api.sms_preview", Preview, "/api/sms/preview", access.SMS_PREVIEW),
+    ("api.message", Message, "/api/sms/<other(preview):message_id>", access.SMS),
+    (
+        "api.receipts",
+        DeliveryReceipts,
+        "/api/sms/receipts/<provider>/<secret>",
+        access.RECEIPTS,
+    ),
     ("api.health", Health, "/api/health", access.OPEN),
     ("api.ready", Ready, "/api/health/ready", access.OPEN),
-    ("api.echo", Echo, "/api/<user:user>/<uuid>", access.ECHO),
+    ("service.metrics", Metrics, "/metrics", access.METRICS),
+    ("service.openapi", Document, "/openapi.json", access.OPEN),
+    ("service.docs", DocsPage, "/docs", access.OPEN),
+    ("service.docs_file", DocsFile, "/docs/<file>", access.OPEN),
+    (
+        "api.echo",
+        Echo,
+        "/api/<other(exec, poll, health, sms):user>/<uuid>",
+        access.ECHO,
+    ),
 ]
 
 #: The indexes, which are open, each with its links by relation.
 INDEXES = {
-    "/": {"v1": "/v1/", "v2": "/v2/", "v3": "/v3/", "health": "/api/health"},
+    "/": {
+        "v1": "/v1/",
+        "v2": "/v2/",
+        "v3": "/v3/",
+        "health": "/api/health",
+        "metrics": "/metrics",
+        "openapi": "/openapi.json",
+        "docs": "/docs",
+    },
     "/v1/": {"uptime": "/v1/uptime/", "iostat": "/v1/iostat/", "user": "/v1/user"},
     "/v2/": {"uptime": "/v2/uptime/", "iostat": "/v2/iostat/"},
     "/v3/": {
@@ -81,21 +114,25 @@ INDEXES = {
         "exec": "/v3/exec/",
         "commands": "/v3/commands/",
         "users": "/v3/users/",
+        "sms": "/v3/sms/",
         "audit": "/v3/audit/",
     },
 }
 
 
-class UserConverter(BaseConverter):
-    """A first part of /api/…/… that is the name of no other route."""
+class OtherConverter(BaseConverter):
+    """A part of a path that is none of some names: those are of other routes."""
 
-    regex = r"(?!(?:exec|poll|health|sms)\Z)[^/]+"
     part_isolating = True
+
+    def __init__(self, url_map: Map, *names: str) -> None:
+        super().__init__(url_map)
+        self.regex = rf"(?!(?:{'|'.join(names)})\Z)[^/]+"
 
 
 def register(app: Flask) -> None:
     """Give `app` all routes, and who may use them."""
-    app.url_map.converters["user"] = UserConverter
+    app.url_map.converters["other"] = OtherConverter
     policy: dict[str, Access] = {}
     app.before_request(partial(_admit, policy))
     api = ProblemApi(app)

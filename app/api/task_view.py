@@ -8,6 +8,7 @@ from flask import request, url_for
 
 from app.api.rendering import rfc3339
 from app.api.resource import services
+from app.errors import MessageNotFound
 from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
 
@@ -33,6 +34,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "leftovers": task.leftovers,
         "usage": _usage(task),
         "stderr": _stderr(task),
+        "notify": _notify(task),
         "position": services().lookup.position(task),
     }
     return {
@@ -84,11 +86,29 @@ def _result(task: TaskRecord) -> Any:
     if task.finished is None:
         return None
     if task.result is not None:
-        return json.loads(task.result)
+        result = json.loads(task.result)
+        return _message(result["id"]) if task.kind == "sms" else result
     if task.kind == "exec" and task.started is not None and task.state != "LOST":
         text = services().lookup.newest_text(task)
         return {"returncode": task.returncode, "output": text}
     return task.detail or f"the task ended as {task.state}: {task.reason}"
+
+
+def _message(message_id: str) -> dict[str, Any]:
+    """Return what became of a message; it may be forgotten before its task."""
+    try:
+        return services().outbox.get(message_id).facts()
+    except MessageNotFound:
+        return {"id": message_id}
+
+
+def _notify(task: TaskRecord) -> dict[str, Any] | None:
+    """Return who is told of the end; to whom is in the message alone."""
+    if task.notify is None:
+        return None
+    notice = json.loads(task.notify)
+    shown = {name: notice.get(name) for name in ("on", "message_id")}
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _links(task: TaskRecord) -> list[dict[str, str]]:
@@ -96,6 +116,9 @@ def _links(task: TaskRecord) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
     if task.stderr_end_offset is not None:
         links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})
+    if message_id := (_notify(task) or {}).get("message_id"):
+        href_of_message = url_for("v3.message", message_id=message_id)
+        links.append({"rel": "message", "href": href_of_message})
     if task.finished is None:
         links.append({"rel": "cancel", "href": href, "method": "DELETE"})
     return links

@@ -40,7 +40,7 @@ def read_body() -> Any:
         raise UnsupportedMediaType(
             "The body must be JSON; send it with Content-Type: application/json."
         )
-    return _parse(_read_whole(current_app.config["MAX_CONTENT_LENGTH"]))
+    return _parse(read_bytes())
 
 
 def check_query(schema: Schema) -> tuple[dict[str, Any], list[Fault]]:
@@ -56,12 +56,13 @@ def check_query(schema: Schema) -> tuple[dict[str, Any], list[Fault]]:
     return query, twice + schema.query_faults(query)
 
 
-def _read_whole(limit: int) -> bytes:
-    """Return the body, or raise 413 where it is over `limit`.
+def read_bytes() -> bytes:
+    """Return the body as it is, or raise 413 where it is over MAX_CONTENT_LENGTH.
 
-    Werkzeug gives the first `limit` bytes of a chunked body as if it were the whole,
+    Werkzeug gives the first so many bytes of a chunked body as if they were the whole,
     so that is read here, one byte further than it may go.
     """
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
     length = request.content_length or 0
     if length > limit:
         raise RequestEntityTooLarge

@@ -1,12 +1,13 @@
 """What a command may use, as the kernel holds it to that."""
 
-import os
 import resource
 import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import inf
+
+from .program import Program
 
 #: By which option of prlimit(1) each is set, and what the kernel calls it.
 _OPTIONS = {
@@ -57,16 +58,18 @@ class Limits:
         if not bounds:
             return argv
         # It would report a program that is not there as its own failure.
-        program = argv[0]
-        if "/" in program:
-            program = os.path.join(cwd or "", program)  # noqa: PTH118 - keeps a "./"
-        if shutil.which(program, path=path) is None:
+        if Program(argv[0], path, cwd).find() is None:
             raise FileNotFoundError(f"There is no program {argv[0]!r} to be run.")
-        prlimit = shutil.which("prlimit")
+        prlimit = find_prlimit()
         if prlimit is None:
             raise FileNotFoundError("Limits need prlimit, a program of util-linux.")
         options = [_option(name, bound) for name, bound in bounds.items()]
         return [prlimit, *options, "--", *argv]
+
+
+def find_prlimit() -> str | None:
+    """Return where prlimit(1) is, None where there is none."""
+    return shutil.which("prlimit")
 
 
 def _option(name: str, bound: int) -> str:

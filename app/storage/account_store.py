@@ -9,9 +9,23 @@ import sqlalchemy as sa
 from app.errors import AccountExists, AccountNotFound, LastAdmin
 
 from .engine import Database
-from .tables import accounts, tasks, tokens
+from .prepared import Prepared
+from .tables import accounts, messages, tasks, tokens
 
 Row = Mapping[str, Any]
+
+
+_NOT_EXPIRED = sa.or_(
+    tokens.c.expires.is_(None), tokens.c.expires > sa.bindparam("now")
+)
+_BY_NAME = Prepared(
+    sa.select(accounts).where(accounts.c.username == sa.bindparam("of_name"))
+)
+_BY_TOKEN = Prepared(
+    sa.select(accounts, tokens.c.scopes)
+    .join(tokens, tokens.c.account == accounts.c.number)
+    .where(tokens.c.digest == sa.bindparam("of_digest"), _NOT_EXPIRED)
+)
 
 
 class AccountStore:
@@ -37,8 +51,7 @@ class AccountStore:
 
     def find(self, username: str) -> Row | None:
         """Return the account of that name."""
-        with self._database.read() as connection:
-            return _find(connection, username)
+        return self._database.first(_BY_NAME, of_name=username)
 
     def page(self, *, after: int, limit: int) -> Sequence[Row]:
         """Return up to `limit` accounts with a number above `after`, in that order."""
@@ -49,7 +62,7 @@ class AccountStore:
             return [dict(row) for row in found.mappings()]
 
     def update(self, username: str, changes: Row) -> Row:
-        """Change an account, its name perhaps, with which its tasks go.
+        """Change an account, its name perhaps, with which its tasks and messages go.
 
         Raises AccountNotFound, AccountExists and LastAdmin.
         """
@@ -66,13 +79,13 @@ class AccountStore:
             connection.execute(sa.update(accounts).where(of_number).values(**changes))
             if name != username:
                 # Last: the statement before has waited for tasks that begin just now.
-                _hand_over_tasks(connection, username, name)
+                _hand_over(connection, username, name)
             return dict(row) | dict(changes)
 
     def remove(self, username: str) -> None:
         """Remove an account and its tokens; raise AccountNotFound or LastAdmin.
 
-        Its tasks stay, under a name that no account can have.
+        Its tasks and messages stay, under a name that no account can have.
         """
         with self._writing() as connection:
             row = _existing(connection, username)
@@ -80,7 +93,7 @@ class AccountStore:
                 _keep_an_admin(connection)
             of_number = accounts.c.number == row["number"]
             connection.execute(sa.delete(accounts).where(of_number))
-            _hand_over_tasks(connection, username, f"{username}~{row['number']}")
+            _hand_over(connection, username, f"{username}~{row['number']}")
 
     def add_token(self, row: Row) -> None:
         """Add a token; raise AccountNotFound where its account was just removed."""
@@ -92,14 +105,7 @@ class AccountStore:
 
     def find_by_token(self, digest: str, *, now: float) -> Row | None:
         """Return the account of a token that has not expired, with its scopes."""
-        query = (
-            sa.select(accounts, tokens.c.scopes)
-            .join(tokens, tokens.c.account == accounts.c.number)
-            .where(tokens.c.digest == digest, _not_expired(now))
-        )
-        with self._database.read() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-            return None if row is None else dict(row)
+        return self._database.first(_BY_TOKEN, of_digest=digest, now=now)
 
     def tokens(self, account: int, *, after: int, limit: int) -> Sequence[Row]:
         """Return up to `limit` tokens with a number above `after`, in that order."""
@@ -118,7 +124,8 @@ class AccountStore:
     def remove_expired_tokens(self, *, now: float) -> None:
         """Remove the tokens that are no longer good."""
         with self._database.write() as connection:
-            connection.execute(sa.delete(tokens).where(sa.not_(_not_expired(now))))
+            expired = sa.delete(tokens).where(sa.not_(_NOT_EXPIRED))
+            connection.execute(expired, {"now": now})
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -129,8 +136,8 @@ class AccountStore:
 
 
 def _find(connection: sa.Connection, username: str) -> Row | None:
-    query = sa.select(accounts).where(accounts.c.username == username)
-    row = connection.execute(query).mappings().one_or_none()
+    found = connection.execute(_BY_NAME.query, {"of_name": username})
+    row = found.mappings().one_or_none()
     return None if row is None else dict(row)
 
 
@@ -159,10 +166,7 @@ def _keep_an_admin(connection: sa.Connection) -> None:
         raise LastAdmin
 
 
-def _hand_over_tasks(connection: sa.Connection, old: str, new: str) -> None:
-    of_old = sa.update(tasks).where(tasks.c.owner == old)
-    connection.execute(of_old.values(owner=new))
-
-
-def _not_expired(now: float) -> sa.ColumnElement[bool]:
-    return sa.or_(tokens.c.expires.is_(None), tokens.c.expires > now)
+def _hand_over(connection: sa.Connection, old: str, new: str) -> None:
+    for table in (tasks, messages):
+        of_old = sa.update(table).where(table.c.owner == old)
+        connection.execute(of_old.values(owner=new))

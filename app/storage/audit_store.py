@@ -11,6 +11,24 @@ from .tables import audit
 Row = Mapping[str, Any]
 
 
+# Made once: to make a statement takes longer than to execute it.
+_ADD = sa.insert(audit)
+_ALIKE = (
+    sa.select(sa.func.count())
+    .select_from(audit)
+    .where(
+        audit.c.actor.is_(None),
+        audit.c.at >= sa.bindparam("since"),
+        *(
+            audit.c[name].is_not_distinct_from(
+                sa.bindparam(f"of_{name}", type_=sa.Text)
+            )
+            for name in ("address", "detail")
+        ),
+    )
+)
+
+
 class AuditStore:
     """Who did what, in the order of its end."""
 
@@ -19,23 +37,24 @@ class AuditStore:
 
     def add(self, row: Row) -> None:
         """Add a row."""
-        with self._database.write() as connection:
-            connection.execute(sa.insert(audit).values(**row))
+        self._database.write_together(lambda connection: connection.execute(_ADD, row))
 
     def add_nobodys(self, row: Row, *, since: float, limit: int) -> bool:
         """Add a row of nobody's, unless there are `limit` like it since then.
 
         Those are alike that come from the same address with the same detail.
         """
-        nobodys = audit.c.actor.is_(None), audit.c.at >= since
-        alike = [audit.c[name] == row.get(name) for name in ("address", "detail")]
-        count = sa.select(sa.func.count()).select_from(audit).where(*nobodys, *alike)
-        with self._database.write() as connection:
+        alike = {f"of_{name}": row.get(name) for name in ("address", "detail")}
+
+        def write(connection: sa.Connection) -> bool:
             self._database.lock(connection, "audit of nobody")
-            if connection.execute(count).scalar_one() >= limit:
+            found = connection.execute(_ALIKE, {**alike, "since": since})
+            if found.scalar_one() >= limit:
                 return False
-            connection.execute(sa.insert(audit).values(**row))
+            connection.execute(_ADD, row)
             return True
+
+        return self._database.write_together(write)
 
     def page(self, filters: Row, *, before: int | None, limit: int) -> Sequence[Row]:
         """Return up to `limit` rows with a number below `before`, newest first."""

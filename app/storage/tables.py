@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0004"
+REVISION = "0005"
 
 metadata = sa.MetaData()
 
@@ -50,6 +50,9 @@ tasks = sa.Table(
     sa.Column("is_queued", sa.Boolean, nullable=False, server_default=sa.false()),
     # When it came into the line, or its owner last had a turn: counted, not timed.
     sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
+    # Who is told of its end, as JSON; when that was done with.
+    sa.Column("notify", sa.Text),
+    sa.Column("notified", sa.Double),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)
@@ -68,6 +71,8 @@ sa.Index(
     sqlite_where=UNFINISHED,
     postgresql_where=UNFINISHED,
 )
+UNTOLD = sa.and_(tasks.c.notify.is_not(None), tasks.c.notified.is_(None))
+sa.Index("tasks_untold", tasks.c.host, sqlite_where=UNTOLD, postgresql_where=UNTOLD)
 sa.Index("tasks_newest_of_slot", tasks.c.slot, tasks.c.number)
 sa.Index("tasks_finished", tasks.c.finished)
 sa.Index("tasks_newest_of_owner", tasks.c.owner, tasks.c.number)
@@ -181,3 +186,116 @@ idempotency = sa.Table(
     sa.Column("headers", sa.Text),
     sa.Column("body", sa.LargeBinary),
 )
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("message_id", sa.Text, nullable=False, unique=True),
+    sa.Column("owner", sa.Text),
+    sa.Column("request_id", sa.Text),
+    # Where it is sent as a task.
+    sa.Column("task_id", sa.Text),
+    # Who sends it, and where: what it has not finished when it dies is not known.
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("template", sa.Text, nullable=False),
+    # The one that is being tried, or was the last.
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("params", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("validity_seconds", sa.Integer),
+    sa.Column("created", sa.Double, nullable=False),
+    # When anything was last written of its sending.
+    sa.Column("touched", sa.Double, nullable=False),
+    sa.Column("finished", sa.Double),
+    sa.Column("verdict", sa.Text),
+    # What each provider that was tried said, as JSON.
+    sa.Column("attempts", sa.Text, nullable=False),
+    # When numbers and texts were replaced by digests of them.
+    sa.Column("forgotten", sa.Double),
+)
+
+UNSENT = messages.c.finished.is_(None)
+
+sa.Index(
+    "messages_unsent",
+    messages.c.host,
+    sqlite_where=UNSENT,
+    postgresql_where=UNSENT,
+)
+sa.Index("messages_newest_of_owner", messages.c.owner, messages.c.number)
+sa.Index("messages_finished", messages.c.finished)
+REMEMBERED = messages.c.forgotten.is_(None)
+sa.Index(
+    "messages_remembered",
+    messages.c.finished,
+    sqlite_where=REMEMBERED,
+    postgresql_where=REMEMBERED,
+)
+
+message_receivers = sa.Table(
+    "message_receivers",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column(
+        "message",
+        sa.Integer,
+        sa.ForeignKey("messages.number", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("receiver", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("changed", sa.Double, nullable=False),
+    sa.Column("provider", sa.Text),
+    sa.Column("provider_id", sa.Text),
+    sa.Column("segments", sa.Integer),
+    sa.Column("category", sa.Text),
+    sa.Column("provider_code", sa.Text),
+    sa.Column("provider_message", sa.Text),
+    # Whether it was refused because of a limit of the receiver's own.
+    sa.Column("per_number", sa.Boolean, nullable=False, server_default=sa.false()),
+    # How far each part of a long message got, as JSON.
+    sa.Column("parts", sa.Text),
+)
+sa.Index(
+    "message_receivers_of_message",
+    message_receivers.c.message,
+    message_receivers.c.position,
+    unique=True,
+)
+sa.Index("message_receivers_by_provider_id", message_receivers.c.provider_id)
+sa.Index("message_receivers_by_receiver", message_receivers.c.receiver)
+
+# What happened to a message, and when.
+message_events = sa.Table(
+    "message_events",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column(
+        "message",
+        sa.Integer,
+        sa.ForeignKey("messages.number", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text),
+    sa.Column("position", sa.Integer),  # of the receiver, where it is about one
+    sa.Column("state", sa.Text),
+    sa.Column("detail", sa.Text),
+)
+
+# What counts against the limits of SMS.
+message_usage = sa.Table(
+    "message_usage",
+    metadata,
+    sa.Column("number", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("message_id", sa.Text, nullable=False, index=True),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False, index=True),
+    sa.Column("count", sa.Integer, nullable=False),
+)
+sa.Index("message_usage_of_subject", message_usage.c.subject, message_usage.c.at)

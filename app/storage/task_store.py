@@ -9,8 +9,6 @@ import sqlalchemy as sa
 
 from app.errors import (
     CapacityExceeded,
-    KeyInFlight,
-    NotAuthenticated,
     SlotBusy,
     UuidRefused,
 )
@@ -18,12 +16,39 @@ from app.errors import (
 from .engine import Database
 from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
-from .tables import UNFINISHED, accounts, idempotency, tasks, used_uuids
+from .ownership import Viewer, owner_now, seen_by, tie
+from .prepared import Prepared
+from .tables import UNFINISHED, UNTOLD, idempotency, tasks, used_uuids
 
 Row = Mapping[str, Any]
 
 # For how long a signed uuid is known to be used; none is fresh for longer.
 USED_SECONDS = 2 * 86400.0
+
+# Made once: to make a statement takes longer than to execute it. What is written goes
+# by the names of columns.
+_OF_ID = tasks.c.task_id == sa.bindparam("of_id")
+_ADD = sa.insert(tasks)
+_FIND = Prepared(sa.select(tasks).where(_OF_ID))
+_CHANGE = sa.update(tasks).where(_OF_ID)
+_CHANGE_UNFINISHED = _CHANGE.where(UNFINISHED)
+_TAKE_OUTPUT = _CHANGE.where(
+    tasks.c.polled_offset == sa.bindparam("seen_offset"), tasks.c.polled_end.is_(False)
+)
+_OF_SLOT = tasks.c.slot == sa.bindparam("of_slot")
+_HOLDER = sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED)
+_NEWEST = Prepared(
+    sa.select(tasks).where(_OF_SLOT).order_by(tasks.c.number.desc()).limit(1)
+)
+_LINE = (
+    sa.select(*(tasks.c[name] for name in LINE_COLUMNS))
+    .where(
+        tasks.c.host == sa.bindparam("of_host"),
+        tasks.c.kind == sa.bindparam("of_kind"),
+        UNFINISHED,
+    )
+    .order_by(tasks.c.number)
+)
 
 
 @dataclass(frozen=True)
@@ -49,14 +74,6 @@ class Admission:
     request: str | None = None
 
 
-@dataclass(frozen=True)
-class Viewer:
-    """Who looks: the owner of tasks, None for those of nobody, or one who sees all."""
-
-    owner: str | None
-    sees_all: bool = False
-
-
 class TaskStore:
     """What every worker knows of every task."""
 
@@ -75,15 +92,15 @@ class TaskStore:
         """
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {row['host']}")
-            now: dict[str, Any] = {"owner": _owner(connection, row, admission)}
+            owner = owner_now(connection, row["owner"], admission.account)
+            now: dict[str, Any] = {"owner": owner}
             _use_up(connection, admission)
-            holder = tasks.c.slot == sa.bindparam("slot", row["slot"]), UNFINISHED
-            if task_id := connection.scalar(sa.select(tasks.c.task_id).where(*holder)):
+            if task_id := connection.scalar(_HOLDER, {"of_slot": row["slot"]}):
                 raise SlotBusy(task_id)
             now |= _place(connection, {**row, **now}, admission.room)
-            _tie(connection, admission.request, row["task_id"])
+            tie(connection, admission.request, row["task_id"])
             try:
-                connection.execute(sa.insert(tasks).values({**row, **now}))
+                connection.execute(_ADD, {**row, **now})
             except sa.exc.IntegrityError as error:  # taken on another host just now
                 raise SlotBusy from error
         return bool(now["is_queued"])
@@ -106,13 +123,16 @@ class TaskStore:
 
         Others may be before them in the line: for those room is kept.
         """
+        # Most who look have no turn; to write they would have to wait for each other.
+        with self._database.read() as connection:
+            line = Line(_unfinished(connection, host, kind), max_running=max_running)
+        if not any(_turns(line, task_ids)):
+            return []
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {host}")
             rows = _unfinished(connection, host, kind)
             line = Line(rows, max_running=max_running)
-            # Some may run already: a claim whose answer was lost.
-            before = [each for each in line.running() if each in task_ids]
-            claimed = [each for each in line.next_to_run() if each in task_ids]
+            before, claimed = _turns(line, task_ids)
             unfinished = tasks.c.host == host, tasks.c.kind == kind, UNFINISHED
             owners = {row["task_id"]: row["owner"] for row in rows}
             for turn, task_id in enumerate(claimed, line.next_turn):
@@ -129,6 +149,14 @@ class TaskStore:
         with self._database.read() as connection:
             return Line(_unfinished(connection, host, kind)).waiting()
 
+    def counts(self, host: str) -> Mapping[tuple[str, bool], int]:
+        """Return how many run and wait on a host, by kind and whether they wait."""
+        of = tasks.c.kind, tasks.c.is_queued
+        query = sa.select(*of, sa.func.count()).where(tasks.c.host == host, UNFINISHED)
+        with self._database.read() as connection:
+            rows = connection.execute(query.group_by(*of))
+            return {(kind, is_queued): number for kind, is_queued, number in rows}
+
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid has started a command."""
         with self._database.read() as connection:
@@ -136,12 +164,12 @@ class TaskStore:
 
     def find(self, task_id: str) -> Row | None:
         """Return a task's row."""
-        return self._one(sa.select(tasks).where(tasks.c.task_id == task_id))
+        return self._database.first(_FIND, of_id=task_id)
 
     def find_seen(self, task_id: str, viewer: Viewer) -> Row | None:
         """Return a task's row, if it is for the viewer to see."""
-        of_id = tasks.c.task_id == task_id
-        return self._one(sa.select(tasks).where(of_id, _seen_by(viewer)))
+        row = self.find(task_id)
+        return row if row is not None and viewer.sees(row["owner"]) else None
 
     def page(
         self, viewer: Viewer, filters: Row, *, before: int | None, limit: int
@@ -153,19 +181,18 @@ class TaskStore:
         conditions = [tasks.c[name] == value for name, value in filters.items()]
         if before is not None:
             conditions.append(tasks.c.number < sa.literal(before, sa.BigInteger))
-        query = sa.select(tasks).where(_seen_by(viewer), *conditions)
+        query = sa.select(tasks).where(seen_by(viewer, tasks.c.owner), *conditions)
         newest = query.order_by(tasks.c.number.desc()).limit(limit)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(newest).mappings()]
 
     def find_newest(self, slot: str) -> Row | None:
         """Return the newest task of a slot."""
-        of_slot = sa.select(tasks).where(tasks.c.slot == slot)
-        return self._one(of_slot.order_by(tasks.c.number.desc()).limit(1))
+        return self._database.first(_NEWEST, of_slot=slot)
 
     def start(self, task_id: str, **values: Any) -> None:
         """Write how far a task has come, unless it has finished already."""
-        self._update([tasks.c.task_id == task_id, UNFINISHED], values)
+        self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
 
     def request_cancel(self, task_id: str) -> None:
         """Write that a task is to be ended, unless it has finished already."""
@@ -180,25 +207,36 @@ class TaskStore:
 
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
-        return self._update([tasks.c.task_id == task_id, UNFINISHED], values)
+        return self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
 
     def take_output(
         self, task_id: str, *, from_offset: int, to_offset: int, is_end: bool
     ) -> bool:
         """Mark output as given; return False where another poll was first."""
-        as_seen = [
-            tasks.c.task_id == task_id,
-            tasks.c.polled_offset == from_offset,
-            tasks.c.polled_end.is_(False),
-        ]
-        given = {"polled_offset": to_offset, "polled_end": is_end}
-        return self._update(as_seen, given)
+        return self._change(
+            _TAKE_OUTPUT,
+            of_id=task_id,
+            seen_offset=from_offset,
+            polled_offset=to_offset,
+            polled_end=is_end,
+        )
 
     def unfinished(self, host: str) -> Sequence[Row]:
         """Return the tasks of a host that have not finished."""
         query = sa.select(tasks).where(self._of_host(host), UNFINISHED)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def untold(self, host: str) -> Sequence[Row]:
+        """Return the tasks of a host that have ended, and nobody was told."""
+        ended = tasks.c.finished.is_not(None)
+        query = sa.select(tasks).where(self._of_host(host), UNTOLD, ended)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def keep_told(self, task_id: str, *, notify: str, at: float) -> None:
+        """Keep that the end of a task was told, or is not to be."""
+        self._change(_CHANGE, of_id=task_id, notify=notify, notified=at)
 
     def expired(
         self, host: str, *, finished_before: float, keep: int, limit: int
@@ -235,17 +273,19 @@ class TaskStore:
         """
         return sa.true() if self._database.is_sqlite else tasks.c.host == host
 
-    def _one(self, query: sa.Select[Any]) -> Row | None:
-        with self._database.read() as connection:
-            row = connection.execute(query).mappings().one_or_none()
-            return None if row is None else dict(row)
+    def _change(self, statement: sa.Update, **values: Any) -> bool:
+        """Write columns of a task by a statement; return whether there was one."""
+        return self._database.write_together(
+            lambda connection: connection.execute(statement, values).rowcount == 1
+        )
 
-    def _update(
-        self, conditions: Sequence[sa.ColumnElement[bool]], values: Mapping[str, Any]
-    ) -> bool:
-        statement = sa.update(tasks).where(*conditions).values(**values)
-        with self._database.write() as connection:
-            return connection.execute(statement).rowcount == 1
+
+def _turns(line: Line, task_ids: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return which of `task_ids` run, since a claim's answer was lost, or may now."""
+    return (
+        [each for each in line.running() if each in task_ids],
+        [each for each in line.next_to_run() if each in task_ids],
+    )
 
 
 def _place(connection: sa.Connection, row: Row, room: Room) -> dict[str, Any]:
@@ -264,45 +304,8 @@ def _place(connection: sa.Connection, row: Row, room: Room) -> dict[str, Any]:
 
 
 def _unfinished(connection: sa.Connection, host: str, kind: str) -> Sequence[Row]:
-    on_host = tasks.c.host == host, tasks.c.kind == kind
-    columns = (tasks.c[name] for name in LINE_COLUMNS)
-    query = sa.select(*columns).where(*on_host, UNFINISHED).order_by(tasks.c.number)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _seen_by(viewer: Viewer) -> sa.ColumnElement[bool]:
-    """Return which tasks a viewer may see, and with that read and end."""
-    return sa.true() if viewer.sees_all else tasks.c.owner == viewer.owner
-
-
-def _owner(connection: sa.Connection, row: Row, admission: Admission) -> str | None:
-    """Return by which name an account is known now: it may have been renamed.
-
-    It keeps that name until the task is there, or the task would stay behind when
-    those of that name go along.
-    """
-    if admission.account is None:
-        owner: str | None = row["owner"]
-        return owner
-    of_account = accounts.c.number == admission.account
-    query = sa.select(accounts.c.username).where(of_account).with_for_update(read=True)
-    name = connection.scalar(query)
-    if name is None:
-        raise NotAuthenticated
-    return str(name)
-
-
-def _tie(connection: sa.Connection, request: str | None, task_id: str) -> None:
-    """Tie a request that is kept to the task that it starts, the only one.
-
-    Its worker may have been thought dead, and the request have come again elsewhere.
-    """
-    if request is None:
-        return
-    untied = idempotency.c.digest == request, idempotency.c.task_id.is_(None)
-    tied = sa.update(idempotency).where(*untied).values(task_id=task_id)
-    if connection.execute(tied).rowcount == 0:
-        raise KeyInFlight
+    found = connection.execute(_LINE, {"of_host": host, "of_kind": kind})
+    return [dict(row) for row in found.mappings()]
 
 
 def _use_up(connection: sa.Connection, admission: Admission) -> None:

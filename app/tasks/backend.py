@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from .call_job import Call
 from .order import Order, Origin
 from .record import TaskRecord
 from .report_job import Report
@@ -23,8 +24,15 @@ class TaskBackend(Protocol):
         """Start making a report; raises as submit, but for SlotBusy."""
         ...
 
-    def wait(self, task_id: str, *, seconds: float) -> bool:
-        """Wait for a task that was submitted here; return whether it has ended."""
+    def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
+        """Have a call made, by a task of that id; raises as submit_report."""
+        ...
+
+    def wait(self, task_id: str, *, seconds: float) -> TaskRecord | None:
+        """Wait for the end of a task, or for the time; return it as it is then.
+
+        None: it is no task of this worker, or no more.
+        """
         ...
 
     def cancel(self, task_id: str) -> None:

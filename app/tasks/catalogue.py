@@ -1,10 +1,6 @@
 """What may be run here: the commands of a file, and a shell's where that is on."""
 
-import threading
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -12,22 +8,11 @@ import structlog
 from app.errors import CommandNotAllowed, CommandNotFound, Fault, InvalidInput
 from app.processes.command import Command, argument_fault, total_fault
 from app.schema import Schema
+from app.watched_file import WatchedFile
 
 from .entry import VARIABLE, Entry, words_of
 from .order import Order, Wish
 
-_FILE = Schema(
-    {
-        "type": "object",
-        "properties": {
-            "commands": {
-                "type": "object",
-                "propertyNames": {"pattern": "[A-Za-z0-9._-]{1,64}"},
-            }
-        },
-        "additionalProperties": False,
-    }
-)
 _ENV = Schema({"propertyNames": {"pattern": VARIABLE}})
 
 log = structlog.get_logger(__name__)
@@ -48,17 +33,24 @@ class Catalogue:
         environment: Mapping[str, str],
         timeout_seconds: float,
     ) -> None:
-        self._path = Path(path)
         self._allow_shell = allow_shell
         self._environment = environment
         self._timeout_seconds = timeout_seconds
-        self._lock = threading.Lock()  # guards _read and _entries
-        self._read: tuple[int, ...] | None = None
-        self._entries: Mapping[str, Entry] = {}
+        self._file = WatchedFile(
+            path,
+            tables="commands",
+            make=self._entry,
+            on_read=lambda names: log.info("catalogue.read", commands=names),
+            on_refused=lambda **facts: log.error("catalogue.refused", **facts),
+        )
+
+    def check(self) -> None:
+        """Raise InvalidInput naming every fault of the file as it is now."""
+        self._file.check()
 
     def entries(self, user: str | None, *, every: bool = False) -> Sequence[Entry]:
         """Return the commands that are for a user, or every one, by name."""
-        found = self._current().items()
+        found = self._file.current().items()
         return [entry for _, entry in sorted(found) if every or entry.is_for(user)]
 
     def get(self, name: str, user: str | None, *, every: bool = False) -> Entry:
@@ -93,7 +85,7 @@ class Catalogue:
         return entry.order(wish, cmd=cmd)
 
     def _allowed(self, name: str, user: str | None) -> Entry:
-        entry = self._current().get(name)
+        entry = self._file.current().get(name)
         if entry is None or not entry.is_for(user):
             raise CommandNotAllowed([entry.name for entry in self.entries(user)])
         return entry
@@ -137,51 +129,6 @@ class Catalogue:
             faults.append(Fault("argv" if wish.cmd is None else "cmd", fault))
         return faults
 
-    def _current(self) -> Mapping[str, Entry]:
-        """Return the commands by name, from the file where it has changed."""
-        with self._lock:
-            try:
-                stat = self._path.stat()
-                seen = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
-                if seen != self._read:
-                    self._read_again(seen)
-            except OSError as error:  # which may pass without a change of the file
-                self._refuse((), [Fault("", error.strerror or str(error))])
-            return self._entries
-
-    def _read_again(self, seen: tuple[int, ...]) -> None:
-        try:
-            self._entries = self._load()
-        except InvalidInput as error:
-            self._refuse(seen, error.faults)
-        except RecursionError:
-            self._refuse(seen, [Fault("", "is nested too deeply")])
-        else:
-            self._read = seen
-            log.info("catalogue.read", commands=sorted(self._entries))
-
-    def _load(self) -> Mapping[str, Entry]:
-        """Return the file's commands; raise InvalidInput naming every fault.
-
-        Raises OSError where it cannot be read.
-        """
-        try:
-            document = tomllib.loads(self._path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InvalidInput([Fault("", str(error))]) from error
-        faults = _FILE.faults(document)
-        entries = {}
-        for name, table in document.get("commands", {}).items() if not faults else ():
-            try:
-                entries[name] = self._entry(name, table)
-            except InvalidInput as error:
-                paths = [f"commands.{name}.{f.path}" for f in error.faults]
-                named = zip(paths, error.faults, strict=True)
-                faults += [replace(f, path=path.rstrip(".")) for path, f in named]
-        if faults:
-            raise InvalidInput(faults)
-        return entries
-
     def _entry(self, name: str, table: Mapping[str, Any]) -> Entry:
         return Entry(
             name,
@@ -189,13 +136,3 @@ class Catalogue:
             environment=self._environment,
             timeout_seconds=self._timeout_seconds,
         )
-
-    def _refuse(self, seen: tuple[int, ...], faults: Sequence[Fault]) -> None:
-        """Say once of each state of the file that it cannot be used."""
-        if seen != self._read:
-            self._read = seen
-            shown = [": ".join(filter(None, (f.path, f.message))) for f in faults]
-            kept = sorted(self._entries)
-            log.error(
-                "catalogue.refused", path=str(self._path), faults=shown, kept=kept
-            )

@@ -1,9 +1,8 @@
 """A task that runs a command."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
@@ -24,6 +23,8 @@ log = structlog.get_logger(__name__)
 
 class CommandJob:
     """A Job: one child process and what it starts."""
+
+    has_output: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -54,8 +55,8 @@ class CommandJob:
         self._started()
         stderr = partial(self._append, output.stderr) if output.stderr else None
         ending = self._child.run(partial(self._append, output.stdout), stderr)
-        log.info("process.ended", task_id=self._task_id, **asdict(ending))
-        return end_of_task(_state(ending), **asdict(ending) | self._detail(ending))
+        log.info("process.ended", task_id=self._task_id, **vars(ending))
+        return end_of_task(_state(ending), **vars(ending), **self._detail(ending))
 
     def stop(self, reason: str) -> None:
         """End the command and what it started; see Job."""

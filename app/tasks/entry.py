@@ -1,6 +1,6 @@
 """One command of the catalogue: what it takes, and what becomes of that."""
 
-import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 from app.errors import Fault, InvalidInput
 from app.processes.command import Command, argument_fault, total_fault
 from app.processes.limits import Limits
+from app.processes.program import Program
 from app.schema import Schema
+from app.template import Template, written
 
 from .order import Order, Wish
-from .parameter import Parameter, written
-from .template import Template
+from .parameter import Parameter
 
 # A part of a cmd, as a shell splits it. What is expanded or done there is text here.
 _PIECE = re.compile(
@@ -113,11 +114,22 @@ class Entry:
         self._environment = {**environment, **document.get("env", {})}
         self._cwd: str | None = document.get("cwd")
         self._limits = Limits(**document.get("limits", {}))
-        self._users = document.get("users")
+        self.users: Sequence[str] | None = document.get("users")
 
     def is_for(self, user: str | None) -> bool:
         """Return whether that user may run it; one without `users` is for all."""
-        return self._users is None or user in self._users
+        return self.users is None or user in self.users
+
+    @property
+    def program(self) -> Program:
+        """The program that it runs."""
+        name = self._templates[0].fill({})
+        return Program(name, self._environment.get("PATH", os.defpath), self._cwd)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether it is run within limits of its own."""
+        return self._limits != Limits()
 
     @property
     def params_schema(self) -> dict[str, Any]:
@@ -238,28 +250,13 @@ def _surroundings_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _parameter_faults(document: Mapping[str, Any]) -> Iterator[Fault]:
     for name, schema in document.get("params", {}).items():
-        try:
-            json.dumps(schema, allow_nan=False)
-        except (TypeError, ValueError):
-            yield Fault(f"params.{name}", "has a date or a number that JSON has not")
-            continue
-        found = [*_references(schema), *Schema.faults_of_document(schema)]
+        found = Schema.faults_of_document(schema)
         for fault in found:
             path = ".".join(filter(None, ("params", name, fault.path)))
             yield Fault(path, fault.message)
         if not found and "default" in schema:
             for fault in Parameter(name, schema).faults(schema["default"]):
                 yield Fault(f"params.{name}.default", fault.message)
-
-
-def _references(schema: Any, path: str = "") -> Iterator[Fault]:
-    """Refuse what could name a document that is elsewhere, or nowhere."""
-    steps = schema if isinstance(schema, dict) else {}
-    for name, value in enumerate(schema) if isinstance(schema, list) else steps.items():
-        at = f"{path}.{name}".lstrip(".")
-        if name in ("$ref", "$dynamicRef"):
-            yield Fault(at, "is not taken here")
-        yield from _references(value, at)
 
 
 def _template_faults(

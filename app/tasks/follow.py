@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from app.errors import InvalidInput, ShuttingDown
-from app.storage.task_store import Viewer
+from app.storage.ownership import Viewer
 
 from .lookup import Lookup, OutputPart
 from .notices import Notices

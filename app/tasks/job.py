@@ -1,7 +1,7 @@
 """What a task does: something that is run in a thread and can be stopped."""
 
 import time
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .output import TaskOutput
 from .states import State
@@ -9,6 +9,9 @@ from .states import State
 
 class Job(Protocol):
     """Run once, by one thread; stopped from any other, before, while or after."""
+
+    #: Whether it writes anything.
+    has_output: ClassVar[bool]
 
     def run(self, output: TaskOutput) -> dict[str, Any]:
         """Do it, writing to `output`; return what the record says of its end."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import Fault, InvalidInput, NotEndedYet, TaskNotFound
-from app.storage.task_store import TaskStore, Viewer
+from app.storage.ownership import Viewer
+from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
 from .output import STDOUT, Chunk, OutputFolder

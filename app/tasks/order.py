@@ -24,6 +24,7 @@ class Wish:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
     stderr: str | None = None
+    notify: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Order:
     `name` is its name in the catalogue, of which `max_running` may run at a time;
     `cmd` is the text that was asked for, where it was a text. One that
     `ends_on_overflow` is ended where its output is longer than what is kept.
+    `notify` says who is told of its end.
     """
 
     command: Command
@@ -40,6 +42,7 @@ class Order:
     name: str | None = None
     max_running: int | None = None
     ends_on_overflow: bool = False
+    notify: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

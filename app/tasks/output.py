@@ -64,23 +64,30 @@ class OutputFolder:
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
 
+    @property
+    def log_bytes(self) -> int:
+        """How much space a log takes."""
+        return _HEADER_BYTES + self._head_bytes + self._tail_bytes + SLACK_BYTES
+
     def path(self, task_id: str, stream: str = STDOUT) -> Path:
         """Return where an output is kept."""
         suffix = "" if stream == STDOUT else f".{stream}"
         return self._path / f"{task_id}{suffix}"
 
-    def create(self, task_id: str, stream: str = STDOUT) -> "OutputLog":
-        """Return a new log whose whole space is taken already.
+    def create(
+        self, task_id: str, stream: str = STDOUT, *, takes_space: bool = True
+    ) -> "OutputLog":
+        """Return a new log whose whole space is taken already, if it is to be used.
 
         So a disk that fills up later loses no output. Raises StorageUnavailable
         where there is no space, or no folder.
         """
         path = self.path(task_id, stream)
-        size = _HEADER_BYTES + self._head_bytes + self._tail_bytes + SLACK_BYTES
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, size)
+                if takes_space:
+                    os.posix_fallocate(descriptor, 0, self.log_bytes)
                 return OutputLog.begin(descriptor, self._head_bytes, self._tail_bytes)
             except OSError:
                 os.close(descriptor)

@@ -9,6 +9,7 @@ from typing import Any
 from app.errors import Fault
 from app.processes.command import argument_fault
 from app.schema import Schema
+from app.template import written
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -64,12 +65,3 @@ def _value_in(text: str) -> list[Any]:
     """Return the number or the boolean that a text is in JSON, if it is one."""
     is_number = _NUMBER.fullmatch(text) and isfinite(float(text))
     return [json.loads(text)] if is_number or text in ("true", "false") else []
-
-
-def written(value: str | float | bool) -> str:
-    """Return a value as the program gets it."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # JSON has one kind of number: 3.0 is the integer 3
-    return json.dumps(value)

@@ -16,7 +16,8 @@ class TaskRecord:
     one task at a time may hold; `command` is a name of the catalogue, `cmd` the text
     that was asked for. `polled_offset` and `polled_end` say what polls have
     given. `stderr_…` are None where stderr goes into the output; `is_queued` says that
-    the task waits for room. `result` is JSON.
+    the task waits for room. `result` is JSON, as is `notify`: who is told of its end,
+    which was done with at `notified`.
     """
 
     task_id: str
@@ -51,6 +52,8 @@ class TaskRecord:
     is_queued: bool = False
     max_running: int | None = None
     result: str | None = None
+    notify: str | None = None
+    notified: float | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

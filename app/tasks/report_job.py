@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .job import end_of_task, state_of_stop
 from .output import TaskOutput
@@ -33,6 +33,8 @@ class Report:
 
 class ReportJob:
     """A Job: its output is the text, its result text and figures together."""
+
+    has_output: ClassVar[bool] = True
 
     def __init__(
         self,

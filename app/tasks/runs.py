@@ -1,6 +1,6 @@
 """Runs by their callers: one command at a time for each, started and polled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.storage.task_store import TaskStore
 
@@ -57,7 +57,7 @@ class Runs:
     def grant(self, wish: Wish, origin: Origin) -> TaskRecord:
         """Start what a wish asks for; raises as :meth:`start`."""
         order = self._catalogue.order(wish, user=origin.owner)
-        return self._backend.submit(order, origin)
+        return self._backend.submit(replace(order, notify=wish.notify), origin)
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid, by its digest, has started a command."""

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -21,6 +22,7 @@ from app.storage.task_store import TaskStore
 
 from .command_job import MARK
 from .output import STDERR, OutputFolder, TaskOutput
+from .record import TaskRecord
 from .states import State
 from .worker import Worker
 
@@ -49,7 +51,10 @@ class Retention:
 
 
 class Sweeper:
-    """A thread that sweeps every two seconds, if it is this worker's turn."""
+    """A thread that sweeps every two seconds, if it is this worker's turn.
+
+    `observe` is told every task that is found lost.
+    """
 
     def __init__(
         self,
@@ -60,6 +65,8 @@ class Sweeper:
         lock_path: Path,
         retention: Retention,
         housekeeping: Sequence[Callable[[], None]] = (),
+        tell_missed: Callable[[], None] = lambda: None,
+        observe: Callable[[TaskRecord], None] = lambda _task: None,
     ) -> None:
         self._store = store
         self._outputs = outputs
@@ -67,6 +74,8 @@ class Sweeper:
         self._lock_path = lock_path
         self._retention = retention
         self._housekeeping = housekeeping
+        self._tell_missed = tell_missed
+        self._observe = observe
         self._next_housekeeping = 0.0
         self._next_stray_look = 0.0
         self._closing = threading.Event()
@@ -133,23 +142,20 @@ class Sweeper:
         marks = [f"{MARK}={row['task_id']}" for row in lost]
         survivors = end_orphans(marks, grace_seconds=GRACE_SECONDS)
         for row in lost:
-            self._write_lost(row["task_id"])
+            self._write_lost(TaskRecord.from_row(row))
         log.warning("tasks.lost", count=len(lost), survivors=survivors)
+        self._tell_missed()
 
-    def _write_lost(self, task_id: str) -> None:
+    def _write_lost(self, task: TaskRecord) -> None:
+        task_id = task.task_id
         stdout = self._outputs.reopen(task_id)
-        facts = {}
+        facts: dict[str, Any] = {"state": State.LOST, "reason": "worker_lost"}
         if stdout is not None:
             output = TaskOutput(stdout, self._outputs.reopen(task_id, STDERR))
             output.close()
-            facts = output.facts()
-        self._store.finish(
-            task_id,
-            state=State.LOST,
-            reason="worker_lost",
-            finished=time.time(),
-            **facts,
-        )
+            facts |= output.facts()
+        if self._store.finish(task_id, finished=time.time(), **facts):
+            self._observe(replace(task, **facts))
         self._outputs.tell(task_id)
 
     def _expire(self) -> None:

@@ -1,12 +1,13 @@
 """Runs each task in a thread of the worker that accepted it."""
 
+import json
 import math
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import structlog
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
 from app.storage.task_store import Admission, Room, TaskStore
 
+from .call_job import Call, CallJob
 from .command_job import CommandJob
 from .job import Job, end_of_task, state_of_stop
 from .order import Order, Origin
@@ -37,19 +39,25 @@ log = structlog.get_logger(__name__)
 class _Task:
     """A task of this worker, from its admission to its written end."""
 
-    task_id: str
+    record: TaskRecord  # as it is here: without what is written elsewhere
     job: Job
     output: TaskOutput
     thread: threading.Thread
     ended: threading.Event = field(default_factory=threading.Event)
     is_written: bool = False  # its end
 
+    @property
+    def task_id(self) -> str:
+        """Its id."""
+        return self.record.task_id
+
 
 class ThreadBackend:
     """A TaskBackend with a thread for each task that runs.
 
     While any runs, one thread more looks for tasks that another worker was asked to
-    cancel; while any waits for room, another one looks whose turn it is.
+    cancel; while any waits for room, another one looks whose turn it is. `observe` is
+    told every task that has started, and that has ended.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class ThreadBackend:
         room: Mapping[str, Room],
         grace_seconds: float,
         line: WaitingLine,
+        observe: Callable[[TaskRecord], None] = lambda _task: None,
     ) -> None:
         self._store = store
         self._outputs = outputs
@@ -68,6 +77,9 @@ class ThreadBackend:
         self._room = room
         self._grace_seconds = grace_seconds
         self._line = line
+        self._observe = observe
+        #: Called with each task that somebody wants to be told the end of.
+        self.tell_end: Callable[[TaskRecord], None] = lambda _task: None
         self._given_up = threading.Event()
         self._lock = threading.Lock()  # guards _closing, _tasks and _watcher
         self._closing = False
@@ -85,6 +97,7 @@ class ThreadBackend:
             cmd=order.cmd,
             command=order.name,
             max_running=order.max_running,
+            notify=None if order.notify is None else json.dumps(order.notify),
             stderr_end_offset=0 if order.command.separate_stderr else None,
         )
         job = CommandJob(
@@ -106,11 +119,20 @@ class ThreadBackend:
         )
         return self._admit(record, job, origin)
 
-    def wait(self, task_id: str, *, seconds: float) -> bool:
+    def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
+        """Have a call made; see TaskBackend."""
+        record = replace(self._new(call.kind, origin), task_id=task_id)
+        job = CallJob(call, started=partial(self._write_start, task_id))
+        return self._admit(record, job, origin)
+
+    def wait(self, task_id: str, *, seconds: float) -> TaskRecord | None:
         """Wait for the end of a task of this worker; see TaskBackend."""
         with self._lock:
             task = self._tasks.get(task_id)
-        return task is None or task.ended.wait(seconds)
+        if task is None:
+            return None
+        task.ended.wait(seconds)
+        return task.record
 
     def cancel(self, task_id: str) -> None:
         """Have a task ended, whichever worker runs it; see TaskBackend."""
@@ -171,10 +193,11 @@ class ThreadBackend:
         )
         task = self._prepare(record, job)
         try:
-            waits = self._store.add(asdict(record), admission)
+            waits = self._store.add(vars(record), admission)
         except BaseException:
             self._discard(task)
             raise
+        task.record = replace(record, is_queued=waits)
         try:
             self._begin(task, self._claim(record.kind) if waits else None)
         except (RuntimeError, ShuttingDown) as error:
@@ -183,12 +206,12 @@ class ThreadBackend:
             if isinstance(error, RuntimeError):  # the system gives no more threads
                 raise CapacityExceeded(retry_after_seconds=1) from error
             raise
-        return replace(record, is_queued=waits)
+        return task.record
 
     def _prepare(self, record: TaskRecord, job: Job) -> _Task:
         """Return a task for which the space of its output is taken."""
         task_id = record.task_id
-        output = TaskOutput(self._outputs.create(task_id))
+        output = TaskOutput(self._outputs.create(task_id, takes_space=job.has_output))
         if record.stderr_end_offset is not None:
             try:
                 output = replace(output, stderr=self._outputs.create(task_id, STDERR))
@@ -199,7 +222,7 @@ class ThreadBackend:
         # Its log lines tell the request that it serves.
         run = partial(copy_context().run, self._run, task_id)
         thread = threading.Thread(target=run, name=f"run-{task_id}", daemon=True)
-        return _Task(task_id, job, output, thread)
+        return _Task(record, job, output, thread)
 
     def _begin(self, task: _Task, claim: Claim | None) -> None:
         """Have a task run now, or once it is its turn, of which `claim` knows."""
@@ -247,6 +270,7 @@ class ThreadBackend:
 
     def _end_unstarted(self, task: _Task, reason: str) -> None:
         """End a task that was waiting and waits no more."""
+        task.job.stop(reason)
         self._end(task, end_of_task(state_of_stop(reason), reason))
 
     def _end(self, task: _Task, end: Mapping[str, Any]) -> None:
@@ -254,8 +278,23 @@ class ThreadBackend:
         try:
             facts = {**end, **task.output.facts()}
             task.is_written = self._write_end(task.task_id, facts)
+            if task.is_written:
+                task.record = replace(task.record, **facts)
+                self._observe(task.record)
+                if task.record.notify is not None:
+                    self._tell_end(task)
         finally:
             self._let_go(task)
+
+    def _tell_end(self, task: _Task) -> None:
+        """Have the end of a task told; who sweeps up does it where this fails."""
+        try:
+            if row := self._store.find(task.task_id):
+                self.tell_end(TaskRecord.from_row(row))
+                told = self._store.find(task.task_id) or row
+                task.record = TaskRecord.from_row(told)
+        except Exception:
+            log.exception("notice.failed", task_id=task.task_id)
 
     def _let_go(self, task: _Task) -> None:
         """Forget a task; who waits for its end, or for its room, is to look."""
@@ -287,10 +326,15 @@ class ThreadBackend:
                 tasks[task_id].job.stop("cancelled")
 
     def _write_start(self, task_id: str) -> None:
+        with self._lock:
+            task = self._tasks[task_id]
+        start: dict[str, Any] = {"state": State.STARTED, "started": time.time()}
+        task.record = replace(task.record, **start, is_queued=False)
         try:
-            self._store.start(task_id, state=State.STARTED, started=time.time())
+            self._store.start(task_id, **start)
         except Exception:  # whatever it is: the task runs, and must be followed
             log.exception("task.start_not_written", task_id=task_id)
+        self._observe(task.record)
 
     def _write_progress(self, task_id: str, done: int) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 from app.processes.table import boot_id, find_process
@@ -18,11 +19,7 @@ class Worker:
     @classmethod
     def current(cls) -> Self:
         """Return this very process; not to be kept across a fork."""
-        pid = os.getpid()
-        process = find_process(pid)
-        if process is None:
-            raise ProcessLookupError(f"/proc does not show this process, {pid}")
-        return cls(boot_id(), pid, process.start_ticks)
+        return cls(*_current())
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -39,3 +36,16 @@ class Worker:
             return False
         process = find_process(self.pid)
         return process is not None and process.start_ticks == self.start_ticks
+
+
+@cache
+def _current() -> tuple[str, int, int]:
+    """Return boot, pid and start of this process, which stay the same."""
+    pid = os.getpid()
+    process = find_process(pid)
+    if process is None:
+        raise ProcessLookupError(f"/proc does not show this process, {pid}")
+    return boot_id(), pid, process.start_ticks
+
+
+os.register_at_fork(after_in_child=_current.cache_clear)

@@ -11,9 +11,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.sms.fake.server import FakeServer
+from app.sms.fake.vendors import all_vendors
 from application import create_app_by_config
-from config.config import config_map
+from config.config import BaseConfig, TestingConfig, config_map
 from tests.api.callers import with_users
+from tests.sms import PUBLIC_URL, SECRET, TEMPLATES
 
 
 @pytest.fixture
@@ -47,6 +50,42 @@ def anywhere(
 def v3(make_app: Callable[..., Flask]) -> FlaskClient:
     """Return a client of an app that has users; a shell may be used."""
     return with_users(make_app())
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    """Run a server that is all the vendors."""
+    with FakeServer(all_vendors()) as server:
+        yield server
+
+
+@pytest.fixture
+def sms(
+    make_app: Callable[..., Flask], fake: FakeServer, tmp_path: Path
+) -> Callable[..., FlaskClient]:
+    """Return what makes a client of an app that sends by the stand-ins of vendors."""
+    templates = tmp_path / "templates.toml"
+    templates.write_text(TEMPLATES)
+    given = {
+        "PUBLIC_URL": PUBLIC_URL,
+        "SMS_RECEIPTS_SECRET": SECRET,
+        "SMS_TEMPLATES": str(templates),
+        "SMS_TIMEOUT_SECONDS": "20",
+        # Or boto3 would look for credentials elsewhere.
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for vendor in fake.vendors.values():
+        given |= vendor.settings_at(fake.url)
+
+    def make(
+        providers: str, config: type[BaseConfig] = TestingConfig, **settings: str
+    ) -> FlaskClient:
+        app = make_app(config, **{**given, "SMS_PROVIDER": providers, **settings})
+        return app.test_client()
+
+    return make
 
 
 @pytest.fixture

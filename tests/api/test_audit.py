@@ -11,9 +11,12 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.api.rule import plain
 from config.config import ProductionConfig
 from tests.api.callers import ADMIN, ANN, BOB, bearer, start, token_of, with_users
 from tests.api.checks import paths, problem
+from tests.sms import send
+from tests.vendors import FIRST, SECOND
 
 MEMBERS = {
     *("time", "actor", "via", "address", "action", "target", "outcome", "status"),
@@ -57,6 +60,8 @@ WRITES: list[tuple[str, str, Any, Any, int, str | None, str | None]] = [
     ("POST", "/v3/iostat/", None, ANN, 201, "ann", "count 1, wait 1"),
     ("GET", "/v3/iostat/", None, ANN, 201, "ann", "count 1, wait 1"),
     ("DELETE", "/v3/task/x", None, ANN, 404, "ann", "x"),
+    ("POST", "/v3/sms/", {"receivers": FIRST, "template": "x"}, ANN, 400, "ann", None),
+    ("POST", "/api/sms", {"receivers": FIRST}, None, 400, None, None),
     ("POST", "/v2/iostat/", None, None, 201, None, "count 1, wait 1"),
     ("GET", "/v2/iostat/", None, None, 201, None, "count 1, wait 1"),
     ("DELETE", "/v2/task/x", None, None, 404, None, "x"),
@@ -78,6 +83,7 @@ READS = [
     ),
     *("GET /v3/audit/", "OPTIONS /v3/exec/", "GET /v3/task/x", "GET /v3/commands/"),
     *("GET /api/poll/tom", "POST /api/poll/tom", "HEAD /v2/iostat/", "GET /v3/nothing"),
+    *("POST /v3/sms/preview", "GET /v3/sms/x", "POST /api/sms/receipts/memory/x"),
     *("POST /api/tom/1", "PUT /", "PUT /v3/exec/", "POST /v3/nothing", "POST /nothing"),
 ]
 
@@ -98,7 +104,7 @@ class TestWrites:
             [rule] = v3.application.url_map.iter_rules(endpoint)
             expected = {
                 "actor": actor,
-                "action": f"{method} {rule.rule}",
+                "action": f"{method} {plain(rule.rule)}",
                 "target": target,
                 "outcome": "success" if status < 400 else "refused",
                 "status": status,
@@ -138,6 +144,21 @@ class TestWrites:
         [by_token, made] = _audit(v3)
         assert (by_token["actor"], by_token["via"]) == ("ann", "bearer")
         assert made["detail"].endswith("exec")
+
+    def test_a_message_is_there_by_its_id_and_how_many_it_is_for(
+        self, v3: FlaskClient
+    ) -> None:
+        ids = [
+            send(v3, FIRST, SECOND, path=f"/v3/sms/{query}", auth=ANN).json
+            for query in ("", "?async=1")
+        ]
+        later, now = _audit(v3)
+        for row, answer in zip((now, later), ids, strict=True):
+            assert row["target"] == answer["id"]
+            assert row["task_id"] == answer.get("task_id")
+            assert (row["actor"], row["outcome"]) == ("ann", "success")
+            assert row["detail"] == "captcha to 2"
+        assert FIRST not in str([now, later])
 
     def test_a_signed_start_is_its_signer_s(
         self, make_app: Callable[..., Flask]

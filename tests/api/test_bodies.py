@@ -170,8 +170,9 @@ def test_a_media_type_of_json_is_taken(client: FlaskClient, content_type: str) -
     ],
 )
 def test_another_media_type_is_refused(client: FlaskClient, content_type: str) -> None:
-    found = problem(post(client, b"{}", content_type), 415)
-    assert "application/json" in found["detail"], "it says what to send"
+    answer = post(client, b"{}", content_type)
+    assert "application/json" in problem(answer, 415)["detail"], "it says what to send"
+    assert answer.headers["Accept"] == "application/json"
 
 
 def padded(size: int, body: bytes = b'{"a": 1}') -> bytes:

@@ -43,7 +43,7 @@ def test_the_name_of_a_route_is_no_user(
     assert "content" not in answer.json
     spelled = client.open(f"/api/%{ord(name[0]):x}{name[1:]}/x", method=method)
     assert "user" not in spelled.json, "percent-encoded neither"
-    if name in ("health", "sms"):
+    if name == "health" or (name, method) == ("sms", "GET"):
         problem(answer, 404)
 
 

@@ -32,7 +32,7 @@ def test_ready_says_what_is_away_and_when_it_is_back(
     assert client.get("/api/health/ready").status_code == 200
     output.rename(tmp_path / "away")
     found = problem(client.get("/api/health/ready"), 503)
-    assert found["checks"] == {"database": "ok", "output": "failed"}
+    assert found["checks"] == {"database": "ok", "output": "failed", "sms": "ok"}
     assert client.head("/api/health/ready").status_code == 503
     problem(client.post("/api/exec/bob", json={"cmd": "true"}), 503)
     (tmp_path / "away").rename(output)
@@ -58,7 +58,7 @@ def test_ready_notices_a_database_that_went_away(
     assert client.get("/api/health/ready").status_code == 200
     records.rename(tmp_path / "away")
     found = problem(client.get("/api/health/ready"), 503)
-    assert found["checks"] == {"database": "failed", "output": "ok"}
+    assert found["checks"] == {"database": "failed", "output": "ok", "sms": "ok"}
     mark = tmp_path / "mark"
     problem(client.post("/api/exec/bob", json={"cmd": f"touch {mark}"}), 503)
     problem(client.get("/api/poll/bob"), 503)

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.sms.outbox import Wish
 from app.tasks.order import Origin
 from config.config import config_map
 from tests.api.callers import (
@@ -24,6 +25,7 @@ from tests.api.callers import (
     with_users,
 )
 from tests.servers import wait_until
+from tests.vendors import FIRST
 
 # What each is known by. A column of the tables for each kind of them.
 #
@@ -74,6 +76,15 @@ DELETE another's token        401  403  403  403  403  403  204   204   204  403
 POST own signing-key          401  201  403  403  403  403  201   201   201  403  403
 POST another's signing-key    401  403  403  403  403  403  201   201   201  403  403
 DELETE a user                 401  403  403  403  403  403  204   204   204  403  403
+GET messages                  401  200  200  403  403  200  200   200   403  200  403
+GET own message               401  200  200  403  403  200  200   200   403  200  403
+GET another's message         401  404  404  403  403  404  200   200   403  404  403
+GET nobody's message          401  404  404  403  403  404  200   200   403  404  403
+GET a removed user's message  401  404  404  403  403  404  200   200   403  404  403
+HEAD own message              401  200  200  403  403  200  200   200   403  200  403
+HEAD another's message        401  404  404  403  403  404  200   200   403  404  403
+POST messages                 401  200  403  403  200  200  200   200   403  200  403
+POST preview                  401  200  403  403  200  200  200   200   403  200  403
 GET audit                     401  403  403  403  403  403  200   200   200  403  403
 OPTIONS exec                  401  200  200  200  200  200  200   200   200  200  200
 PUT exec                      401  405  405  405  405  405  405   405   405  405  405
@@ -89,6 +100,13 @@ GET a person                  401  200  200  403  403  200  200   200   403  200
 POST people                   401  201  403  403  201  201  201   201   403  201  403
 PUT a person                  401  200  403  403  200  200  200   200   403  200  403
 DELETE a person               401  204  403  403  204  204  204   204   403  204  403
+GET api messages              401  200  200  403  403  200  200   200   403  200  403
+GET api own message           401  200  200  403  403  200  200   200   403  200  403
+GET api another's message     401  404  404  403  403  404  200   200   403  404  403
+GET api nobody's message      401  404  404  403  403  404  200   200   403  404  403
+POST api messages             401  200  403  403  200  200  200   200   403  200  403
+POST api preview              401  200  403  403  200  200  200   200   403  200  403
+POST a receipt                404  404  404  404  404  404  404   404   404  404  404
 POST unsigned exec            401  401  401  401  401  401  401   401   401  401  401
 GET unsigned poll             401  401  401  401  401  401  401   401   401  401  401
 GET v2 nobody's task          200  200  200  200  200  200  200   200   200  200  200
@@ -106,6 +124,13 @@ GET a person                  200  200  200  200  200  200  200   200   200  200
 POST people                   201  201  201  201  201  201  201   201   201  201  201
 PUT a person                  200  200  200  200  200  200  200   200   200  200  200
 DELETE a person               204  204  204  204  204  204  204   204   204  204  204
+GET api messages              200  200  200  200  200  200  200   200   200  200  200
+GET api own message           404  404  404  404  404  404  404   404   404  404  404
+GET api another's message     404  404  404  404  404  404  404   404   404  404  404
+GET api nobody's message      200  200  200  200  200  200  200   200   200  200  200
+POST api messages             200  200  200  200  200  200  200   200   200  200  200
+POST api preview              200  200  200  200  200  200  200   200   200  200  200
+POST a receipt                404  404  404  404  404  404  404   404   404  404  404
 POST unsigned exec            202  202  202  202  202  202  202   202   202  202  202
 GET unsigned poll             200  200  200  200  200  200  200   200   200  200  200
 GET v2 nobody's task          200  200  200  200  200  200  200   200   200  200  200
@@ -122,6 +147,8 @@ DORA: Auth = ("dora", "dora's own")
 GONE: Auth = ("gone", "gone's own")
 
 MODES = ["production", "testing"]
+PREVIEW = {"template": "captcha", "params": {"code": 1}}
+MESSAGE = PREVIEW | {"receivers": FIRST}
 BODIES: dict[str, Any] = {
     "POST exec": {"command": "echo"},
     "POST users": {"username": "new", "password": "new one's", "fullname": "New"},
@@ -131,18 +158,23 @@ BODIES: dict[str, Any] = {
     "POST people": {"name": "Eve", "age": 7},
     "PUT a person": {"age": 8},
     "POST unsigned exec": {"cmd": "true"},
+    "POST messages": MESSAGE,
+    "POST api messages": MESSAGE,
+    "POST preview": PREVIEW,
+    "POST api preview": PREVIEW,
     "POST echo": {},
 }
 
 
 @dataclass
 class Stage:
-    """An app in one mode, with users and tasks of theirs, and who calls."""
+    """An app in one mode, with users, tasks and messages of theirs, and who calls."""
 
     client: FlaskClient
     caller: str
     auth: dict[str, Any]
     tasks: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     asked: int = 0
 
@@ -154,6 +186,11 @@ class Stage:
             owner, _, part = thing.rpartition(" ")
             end = "/output" if part == "output" else ""
             return f"/{version}/task/{self.tasks[owner]}{end}"
+        sms = "/api/sms" if thing.startswith("api ") else "/v3/sms/"
+        thing = thing.removeprefix("api ")
+        if thing.endswith(" message"):
+            message_id = self.messages[thing.removesuffix(" message")]
+            return f"{sms.rstrip('/')}/{message_id}"
         return {
             "tasks": "/v3/task/",
             "a command": "/v3/commands/echo",
@@ -167,6 +204,9 @@ class Stage:
             "own signing-key": f"/v3/users/{self.caller}/signing-key",
             "another's signing-key": "/v3/users/bob/signing-key",
             "nothing": "/v3/nothing",
+            "messages": sms,
+            "preview": f"{sms.rstrip('/')}/preview",
+            "a receipt": "/api/sms/receipts/memory/x",
             "people": "/v1/user",
             "a person": "/v1/user/0",
             "unsigned exec": "/api/exec/tom",
@@ -260,6 +300,14 @@ CREDENTIALS: dict[str, tuple[str, str, Make]] = {
 }
 
 
+def _message_of(app: Flask, owner: str | None) -> str:
+    """Send a message; return its id."""
+    services = app.extensions["bellhop"]
+    account = services.accounts.get(owner)["number"] if owner else None
+    wish = Wish(FIRST, "captcha", {"code": 1})
+    return str(services.messages.send(wish, Origin(owner, None, account)).message_id)
+
+
 def _report_of(app: Flask, owner: str | None) -> str:
     """Start a task that runs for as long as nobody ends it; return its id."""
     services = app.extensions["bellhop"]
@@ -276,18 +324,27 @@ def stage(
     monkeypatch.setattr("app.auth.passwords.MEMORY_KIB", 8)
 
     def make(mode: str, credentials: str) -> Stage:
-        limits = {"IOSTAT_MAX_RUNNING": "99", "EXEC_MAX_RUNNING": "99"}
+        limits = {
+            "IOSTAT_MAX_RUNNING": "99",
+            "EXEC_MAX_RUNNING": "99",
+            "SMS_PROVIDER": "memory",
+            "SMS_LIMIT_RECEIVER": "off",
+        }
         app = make_app(config_map[mode], **limits)
         client = with_users(app)
         for name, password in (GONE, DORA):
             add_user(app, name, password, admin=name == "dora")
         owner, _, auth = CREDENTIALS[credentials]
         made = Stage(client, owner, auth(client))
-        made.tasks = {
-            "own": _report_of(app, owner),
-            "another's": _report_of(app, "bob"),
-            "nobody's": _report_of(app, None),
-            "a removed user's": _report_of(app, "gone"),
+        owners = {
+            "own": owner,
+            "another's": "bob",
+            "nobody's": None,
+            "a removed user's": "gone",
+        }
+        made.tasks = {whose: _report_of(app, name) for whose, name in owners.items()}
+        made.messages = {
+            whose: _message_of(app, name) for whose, name in owners.items()
         }
         for name, who in (("own", owner), ("bob", "bob")):
             answer = client.post(f"/v3/users/{who}/tokens", auth=ADMIN)
@@ -328,10 +385,13 @@ def test_everybody_is_answered_as_the_tables_say(
 
 
 def _assert_listed(here: Stage, column: str) -> None:
-    """Assert that whoever may list tasks is shown their own, and admins all."""
-    answer = here.client.get("/v3/task/", **here.auth)
-    if answer.status_code != 200:
-        return
-    listed = {task["task_id"] for task in answer.json["tasks"]}
-    every = set(here.tasks.values())
-    assert listed == (every if column in ("admin", "every") else {here.tasks["own"]})
+    """Assert that whoever may list things is shown their own, and admins all."""
+    for path, name, key, things in (
+        ("/v3/task/", "tasks", "task_id", here.tasks),
+        ("/v3/sms/", "messages", "id", here.messages),
+    ):
+        answer = here.client.get(path, **here.auth)
+        if answer.status_code == 200:
+            listed = {thing[key] for thing in answer.json[name]}
+            sees_all = column in ("admin", "every")
+            assert listed == (set(things.values()) if sees_all else {things["own"]})

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.api.resources import output
-from app.storage.task_store import TaskStore
+from app.storage.task_store import _CHANGE, TaskStore
 from tests.api.callers import (
     ADMIN,
     ANN,
@@ -81,13 +81,7 @@ def _write(services: Any, task_id: str, stream: str, data: bytes) -> dict[str, i
 def _change(client: FlaskClient, task_id: str, values: dict[str, Any]) -> None:
     """Change the record of a task, as no worker would."""
     store = TaskStore(client.application.extensions["bellhop"].database)
-    assert store._update([_of(task_id)], values)
-
-
-def _of(task_id: str) -> Any:
-    from app.storage.tables import tasks  # noqa: PLC0415
-
-    return tasks.c.task_id == task_id
+    assert store._change(_CHANGE, of_id=task_id, **values)
 
 
 def _hold(

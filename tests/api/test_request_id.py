@@ -88,7 +88,7 @@ def test_the_runs_log_lines_have_the_id_of_its_request(
         ("GET /v1", 308, None),
         ("GET /nothing", 404, None),
         ("PUT /", 405, None),
-        ("POST /api/a/b", 415, "/api/<user:user>/<uuid>"),
+        ("POST /api/a/b", 415, "/api/<user>/<uuid>"),
         ("GET /v1/iostat/?count=0", 400, "/v1/iostat/"),
     ],
 )

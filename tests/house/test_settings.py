@@ -11,12 +11,12 @@ import pytest
 
 from config.config import (
     BaseConfig,
-    ProductionConfig,
     config_map,
     read_config,
     read_env_file,
 )
-from config.settings import Setting
+from config.settings import Setting, quotas
+from config.sms import SmsSettings
 from tests.servers import PROJECT
 
 EXAMPLE = PROJECT / ".env.example"
@@ -24,16 +24,20 @@ DOCS = PROJECT / "docs" / "settings.md"
 
 SETTINGS: dict[str, Setting[Any]] = {
     name: value
-    for name, value in vars(BaseConfig).items()
+    for name, value in {**vars(BaseConfig), **vars(SmsSettings)}.items()
     if isinstance(value, Setting)
 }
 UNITS = {"": "", "B": ", in bytes", "s": ", in seconds"}
+
+#: Types by their casts, as the docs name them.
+_NAMED = {"boolean": "boolean", "names": "names", "pairs": "pairs", "quotas": "limits"}
 
 #: What the code works out, and what the docs say of it.
 WORKED_OUT = {
     "INSTANCE_PATH": "instance",
     "BELLHOP_HOST": "",
     "EXEC_COMMANDS": "config/commands.toml",
+    "SMS_TEMPLATES": "config/sms_templates.toml",
 }
 
 ENVIRONMENT = {
@@ -54,23 +58,31 @@ def environment() -> Iterator[None]:
     os.environ.update(saved)
 
 
-def as_set(value: object) -> str:
-    """Return a value as one would set it."""
-    if value is None:
-        return ""
+def as_set(name: str, value: Any) -> str:
+    """Return a setting's value as one would set it."""
+    if SETTINGS[name].cast is quotas:
+        return ",".join(f"{count}/{s:.0f}" for count, s in value) or "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
     if isinstance(value, bool):
         return "1" if value else "0"
+    if not value and not isinstance(value, int):
+        return ""
     return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def default(name: str) -> str:
-    return WORKED_OUT.get(name, as_set(SETTINGS[name].default))
+    return WORKED_OUT.get(name, as_set(name, SETTINGS[name].default))
 
 
-def production_default(name: str) -> str:
-    """Return what production has instead, in words; nothing where it is the same."""
-    here = getattr(ProductionConfig, name).default
-    return "" if here == SETTINGS[name].default else f"; production: {as_set(here)}"
+def other_defaults(name: str) -> str:
+    """Return what environments have instead, in words; nothing where it is the same."""
+    found = {env: getattr(cls, name).default for env, cls in config_map.items()}
+    return "".join(
+        f"; {env}: {as_set(name, value) or 'unset'}"
+        for env, value in found.items()
+        if value != SETTINGS[name].default
+    )
 
 
 def kind(setting: Setting[Any]) -> str:
@@ -86,9 +98,7 @@ def kind(setting: Setting[Any]) -> str:
             return f"one of {', '.join(bounds['words'])}"
         case "url":
             return f"URL of {' or '.join(bounds['schemes'])}"
-        case "boolean":
-            return "boolean"
-    return "text"
+    return _NAMED.get(cast, "text")
 
 
 def example_lines() -> dict[str, tuple[str, str]]:
@@ -121,7 +131,7 @@ def test_a_setting_is_in_the_example_with_default_unit_and_reason(name: str) -> 
     setting = SETTINGS[name]
     value, comment = example_lines()[name]
     assert value == default(name)
-    expected = f"# {setting.doc}{UNITS[setting.unit]}{production_default(name)}"
+    expected = f"# {setting.doc}{UNITS[setting.unit]}{other_defaults(name)}"
     assert comment == expected
 
 
@@ -129,7 +139,7 @@ def test_a_setting_is_in_the_example_with_default_unit_and_reason(name: str) -> 
 def test_a_setting_is_in_the_docs_with_type_default_unit_and_reason(name: str) -> None:
     setting = SETTINGS[name]
     shown = f"`{default(name)}`" if default(name) else "unset"
-    shown += re.sub(r": (.+)", r": `\1`", production_default(name))
+    shown += re.sub(r": (?!unset)([^;]+)", r": `\1`", other_defaults(name))
     assert docs_rows()[name] == [kind(setting), shown, setting.unit, setting.doc]
 
 
@@ -167,7 +177,7 @@ def test_the_example_without_its_comment_signs_sets_the_defaults(
     lines = [
         f"{name}={value}"
         for name, (value, comment) in example_lines().items()
-        if not (env == "production" and "; production: " in comment)
+        if f"; {env}: " not in comment
     ]
     (tmp_path / "settings.env").write_text("\n".join(lines))
     monkeypatch.chdir(PROJECT)

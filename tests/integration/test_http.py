@@ -350,7 +350,7 @@ def test_a_folder_that_goes_away_is_noticed_and_its_return_too(tmp_path: Path) -
             instance.rename(away)
             for _ in range(6):
                 checks = problem(started.get("/api/health/ready"), 503)["checks"]
-                assert checks == {"database": "failed", "output": "failed"}
+                assert checks == {"database": "failed", "output": "failed", "sms": "ok"}
                 problem(started.exec("bob", f"touch {mark}"), 503)
                 problem(started.get("/api/poll/bob"), 503)
                 assert started.get("/api/health").ok

@@ -60,7 +60,11 @@ def test_without_the_database_nothing_is_started_and_readiness_says_so(
         )
         ready = server.get("/api/health/ready")
         assert ready.status_code == 503
-        assert ready.json()["checks"] == {"database": "failed", "output": "ok"}
+        assert ready.json()["checks"] == {
+            "database": "failed",
+            "output": "ok",
+            "sms": "ok",
+        }
         refused = server.exec("bob", f"touch {tmp_path}/started")
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) >= 1

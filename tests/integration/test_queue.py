@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -222,3 +223,24 @@ def test_with_the_records_in_postgresql_too(postgres: Postgres, tmp_path: Path) 
         production(tmp_path, "-w", "4", DATABASE_URL=url, **ROOM) as server,
     ):
         flood(Runs(server, tmp_path))
+
+
+def test_curl_comes_again_when_a_full_host_says_so(tmp_path: Path) -> None:
+    room = {**ROOM, "EXEC_MAX_RUNNING": "1", "EXEC_MAX_QUEUED": "0"}
+    with production(tmp_path, "-w", "2", **room) as server:
+        runs = Runs(server, tmp_path)
+        runs.start("first")
+        curl = subprocess.Popen(
+            [
+                *("curl", "-sS", "--retry", "20", "--fail-with-body"),
+                *("-o", str(tmp_path / "answer"), "-w", "%{http_code}"),
+                *("-u", ":".join(ADMIN), "-H", "Content-Type: application/json"),
+                *("-d", '{"argv": ["true"]}', f"{server.url}/v3/exec/"),
+            ],
+            stdout=subprocess.PIPE,
+        )
+        refused = '"path": "/v3/exec/", "route": "/v3/exec/", "status": 429'
+        wait_until(lambda: refused in server.log_path.read_text())
+        runs.gate.touch()
+        status, _ = curl.communicate(timeout=60)
+    assert (status, curl.returncode) == (b"201", 0)

@@ -129,8 +129,10 @@ def test_a_stopped_server_ends_its_runs_and_says_so(tmp_path: Path, kind: str) -
     command = ("run.py",) if kind == "run.py" else ("-m", "gunicorn", "server:app")
     mark = f"{tmp_path}/ended"
     with running(tmp_path, command=command) as server:
-        server.exec("bob", f"echo begun; setsid sh -c 'sleep 300; : {mark}'")
-        wait_until(lambda: alive_with(mark))
+        begun = tmp_path / "begun"  # the command's own line has the mark as well
+        script = f"echo begun; touch {begun}; setsid sh -c 'sleep 300; : {mark}'"
+        server.exec("bob", script)
+        wait_until(begun.exists)
         assert server.stop() == 0
         assert alive_with(mark) == []
     with running(tmp_path, command=command) as server:

@@ -4,9 +4,11 @@ from typing import Any, ClassVar
 
 from flask import Response
 
-from app.api.pages import cut, read_cursor
+from app.api.operation import Answer, Operation
+from app.api.pages import PAGE_HEADERS, cut, read_cursor
 from app.api.rendering import render_json
-from app.api.resource import BaseResource, Takes, services
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import a
 from app.api.schemas.page import PAGE
 from app.api.schemas.user import AUDIT_QUERY
 from app.api.task_view import moment
@@ -28,7 +30,13 @@ _MEMBERS = (
 class AuditTrail(BaseResource):
     """Who did what, when, from where, and what came of it."""
 
-    takes: ClassVar = {"get": Takes(query=AUDIT_QUERY)}
+    operations: ClassVar = {
+        "get": Operation(
+            "The audit",
+            {200: Answer("A page of it, newest first", a("Audit"), PAGE_HEADERS)},
+            query=AUDIT_QUERY,
+        )
+    }
 
     def get(self, query: dict[str, Any]) -> Response:
         """Return a page of it, newest first."""

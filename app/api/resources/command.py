@@ -1,17 +1,26 @@
 """The catalogue: what may be run, and with which parameters."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Response, url_for
 
 from app.api.guard import user
+from app.api.operation import Answer, Operation
 from app.api.rendering import render_json
 from app.api.resource import BaseResource, services
+from app.api.schemas.answer import a
+from app.errors import CommandNotFound
 from app.tasks.entry import Entry
 
 
 class Commands(BaseResource):
     """The commands that the caller may run; all of them for an admin."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            "The commands that may be run", {200: Answer("By name", a("Commands"))}
+        )
+    }
 
     def get(self) -> Response:
         """Return them, by name."""
@@ -23,6 +32,14 @@ class Commands(BaseResource):
 
 class Command(BaseResource):
     """One of them."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            "A command, and the schema of its parameters",
+            {200: Answer("The command", a("Command"))},
+            problems=(CommandNotFound,),
+        )
+    }
 
     def get(self, name: str) -> Response:
         """Return it."""

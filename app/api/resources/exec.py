@@ -1,6 +1,7 @@
 """Start a caller's command, and poll it."""
 
 import re
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -11,16 +12,33 @@ from app.api.audit_log import note
 from app.api.errors import problem
 from app.api.guard import caller, caller_faults, origin
 from app.api.idempotency import is_kept, once
-from app.api.rendering import render_head, render_json
-from app.api.resource import BaseResource, Takes, services
-from app.api.schemas.exec import EXEC_BODY, WAIT_SECONDS, WISH_BODY
+from app.api.operation import (
+    IDEMPOTENCY_KEY,
+    RETURNCODE,
+    STATE,
+    Answer,
+    Operation,
+)
+from app.api.rendering import (
+    JSON,
+    TEXT,
+    prefers_text,
+    render_head,
+    render_json,
+)
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import STRING, a
+from app.api.schemas.exec import EXEC_BODY, NOTIFY, WAIT_SECONDS, WISH_BODY
 from app.api.task_view import href_of, show
+from app.auth.permissions import Scope
 from app.errors import (
     CapacityExceeded,
+    CommandNotAllowed,
     Fault,
     SlotBusy,
     TaskNotFound,
     UuidRefused,
+    WaitersExceeded,
 )
 from app.tasks.order import Wish
 from app.tasks.record import TaskRecord
@@ -45,7 +63,15 @@ class SlotResource(BaseResource):
 class Exec(SlotResource):
     """Starts a command in the caller's slot, which holds one at a time."""
 
-    takes: ClassVar = {"post": Takes(body=EXEC_BODY)}
+    operations: ClassVar = {
+        "post": Operation(
+            "Start a command in the caller's slot",
+            {202: Answer("It was started, or waits for room", a("Accepted"))},
+            body=EXEC_BODY,
+            problems=(CommandNotAllowed, SlotBusy, CapacityExceeded),
+            headers=(IDEMPOTENCY_KEY,),
+        )
+    }
 
     def permit(self, in_path: dict[str, Any]) -> None:  # noqa: ARG002
         """Raise where the uuid has started a command, unless by this very request."""
@@ -70,22 +96,51 @@ class Exec(SlotResource):
 class PollNewest(SlotResource):
     """The newest lines of the caller's newest command."""
 
+    operations: ClassVar = {
+        method: Operation(
+            "The lines of the caller's newest command that no poll has given",
+            {
+                200: Answer(
+                    "The newest of them",
+                    {JSON: a("Poll"), TEXT: STRING},
+                    (STATE, RETURNCODE),
+                )
+            },
+        )
+        for method in ("get", "post")
+    }
+
     def get(self, uuid: str) -> Response:  # noqa: ARG002
         """Return the lines that no poll has given, and count them as given."""
-        return render_json(_poll(services().runs.poll(_slot())))
+        poll = services().runs.poll(_slot())
+        return _poll_text(poll) if prefers_text() else render_json(_poll(poll))
 
     post = get
 
     def head(self, uuid: str) -> Response:  # noqa: ARG002
         """Give nothing, so take nothing."""
         services().runs.poll(_slot(), take=False)
-        return render_head()
+        return render_head(mimetype=TEXT if prefers_text() else JSON)
 
 
 class Start(BaseResource):
     """Starts a command in no slot: the caller may have several running."""
 
-    takes: ClassVar = {"post": Takes(body=WISH_BODY)}
+    operations: ClassVar = {
+        "post": Operation(
+            "Start a command; wait for its end, if that is wished",
+            {
+                201: Answer(
+                    "The task, as it is now; as text what it has written",
+                    {JSON: a("Task"), TEXT: STRING},
+                    ("Location", "Preference-Applied", STATE, RETURNCODE),
+                )
+            },
+            body=WISH_BODY,
+            problems=(CommandNotAllowed, CapacityExceeded, WaitersExceeded),
+            headers=(IDEMPOTENCY_KEY, "Prefer"),
+        )
+    }
 
     def body_faults(self, body: dict[str, Any]) -> list[Fault]:
         """Return what is wrong between the members."""
@@ -97,11 +152,20 @@ class Start(BaseResource):
         faults += [Fault(name, f"is given beside {given[0]}") for name in given[1:]]
         if "params" in body and "command" not in body:
             faults.append(Fault("params", "are those of a command"))
-        return faults
+        return faults + (_notice_faults(body["notify"]) if "notify" in body else [])
 
     def post(self, body: dict[str, Any]) -> Response:
         """Start it; answer at once, or when it has ended or the wait is over."""
         return once({**body}, partial(_started, body), _started_before)
+
+
+def _notice_faults(notice: Any) -> list[Fault]:
+    """Return what would keep the end from being told; its form is looked at before."""
+    if NOTIFY.faults(notice):
+        return []
+    if identity := caller():
+        identity.require(Scope.SMS)
+    return services().messages.notice_faults(notice)
 
 
 def _started(body: dict[str, Any]) -> Response:
@@ -113,15 +177,35 @@ def _started(body: dict[str, Any]) -> Response:
         task = services().runs.grant(Wish(**body), origin())
         note(task_id=task.task_id)
         if wait_seconds:
-            services().wait_for_end(task.task_id, seconds=wait_seconds)
-            task = _now(task)
-    location = {"Location": href_of(task.task_id)}
-    return render_json(show(task), 201, {**location, **headers})
+            waited = services().wait_for_end(task.task_id, seconds=wait_seconds)
+            task = waited or _now(task)
+    return _created(task, headers)
 
 
 def _started_before(task_id: str) -> Response:
     task = services().lookup.get(task_id, services().viewer(caller()))
-    return render_json(show(task), 201, {"Location": href_of(task_id)})
+    return _created(task)
+
+
+def _created(task: TaskRecord, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with the task, or with what it has written where text is preferred."""
+    headers = {"Location": href_of(task.task_id), **(headers or {})}
+    if prefers_text():
+        text = services().lookup.newest_text(task)
+        return Response(text, 201, headers | _facts(task), mimetype=TEXT)
+    return render_json(show(task), 201, headers)
+
+
+def _facts(task: TaskRecord) -> dict[str, str]:
+    """Return as headers what is known of a task whose text is answered."""
+    known = {STATE: task.state, RETURNCODE: task.returncode}
+    return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _poll_text(poll: Poll) -> Response:
+    text = f"{poll.lines.text}\n" if poll.lines and poll.lines.text else ""
+    facts = {} if poll.task is None else _facts(poll.task)
+    return Response(text, 200, facts, mimetype=TEXT)
 
 
 def _accepted(uuid: str, task_id: str) -> Response:

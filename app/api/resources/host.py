@@ -8,22 +8,46 @@ from flask import Response, current_app
 from app.api.audit_log import note
 from app.api.guard import origin
 from app.api.idempotency import once
+from app.api.operation import IDEMPOTENCY_KEY, Answer, Operation
 from app.api.rendering import (
+    JSON,
+    TEXT,
     prefers_text,
     render_head,
     render_json,
     render_text,
     rfc3339,
 )
-from app.api.resource import BaseResource, Takes, services
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import STRING, a
 from app.api.schemas.iostat import IOSTAT_QUERY
 from app.api.task_view import href_of
-from app.errors import Fault, InvalidInput
+from app.errors import (
+    CapacityExceeded,
+    Fault,
+    HostReadingFailed,
+    InvalidInput,
+    WaitersExceeded,
+)
 from app.host.iostat import Sample, iostat_samples, render_header, render_sample
 
 
 class Uptime(BaseResource):
     """The line of uptime(1), and its figures."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            "How long the host is up, and how loaded it is",
+            {
+                200: Answer(
+                    "The line of uptime(1), and its figures",
+                    {JSON: a("Uptime"), TEXT: STRING},
+                )
+            },
+            problems=(HostReadingFailed,),
+            is_stored=False,
+        )
+    }
 
     def get(self) -> Response:
         """Return them, or the bare line where plain text is preferred."""
@@ -44,7 +68,20 @@ class Uptime(BaseResource):
 class Iostat(BaseResource):
     """The report of `iostat -d`, and its figures, within one request."""
 
-    takes: ClassVar = {"get": Takes(query=IOSTAT_QUERY)}
+    operations: ClassVar = {
+        "get": Operation(
+            "What the disks do; waits (count - 1) * wait seconds",
+            {
+                200: Answer(
+                    "The report of iostat -d, and its figures",
+                    {JSON: a("Iostat"), TEXT: STRING},
+                )
+            },
+            query=IOSTAT_QUERY,
+            problems=(HostReadingFailed, WaitersExceeded),
+            is_stored=False,
+        )
+    }
 
     def get(self, query: dict[str, int]) -> Response:
         """Take the samples, waiting between them, and return them all."""
@@ -61,7 +98,7 @@ class Iostat(BaseResource):
     def head(self, query: dict[str, int]) -> Response:
         """Check the query without waiting for anything."""
         self._checked_times(query)
-        return render_head()
+        return render_head(mimetype=TEXT if prefers_text() else JSON)
 
     def _checked_times(self, query: dict[str, int]) -> tuple[int, int]:
         limit_seconds = current_app.config["IOSTAT_SYNC_SECONDS"]
@@ -85,9 +122,15 @@ class Iostat(BaseResource):
 class IostatTask(BaseResource):
     """The same report as a task, for as long as a command may run."""
 
-    takes: ClassVar = {
-        "get": Takes(query=IOSTAT_QUERY),
-        "post": Takes(query=IOSTAT_QUERY),
+    operations: ClassVar = {
+        method: Operation(
+            "Start a report of what the disks do, as a task",
+            {201: Answer("It was started", a("StartedTask"), ("Location",))},
+            query=IOSTAT_QUERY,
+            problems=(CapacityExceeded,),
+            headers=headers,
+        )
+        for method, headers in {"get": (), "post": (IDEMPOTENCY_KEY,)}.items()
     }
 
     def get(self, query: dict[str, int]) -> Response:

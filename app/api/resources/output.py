@@ -13,15 +13,18 @@ import structlog
 from flask import Response, request, stream_with_context
 
 from app.api.guard import authenticate, caller
+from app.api.operation import Answer, Operation
 from app.api.rendering import (
     EVENTS,
+    JSON,
     TEXT,
     prefers_events,
     prefers_text,
     render_head,
     render_json,
 )
-from app.api.resource import BaseResource, Takes, services
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import STRING, a
 from app.api.schemas.task import OUTPUT_LIMIT_BYTES, OUTPUT_QUERY
 from app.api.task_view import show
 from app.auth.permissions import Identity
@@ -33,6 +36,7 @@ from app.errors import (
     ShuttingDown,
     TaskNotFound,
     TooManyAttempts,
+    WaitersExceeded,
 )
 from app.tasks.follow import Viewing
 from app.tasks.lookup import OutputPart
@@ -43,6 +47,10 @@ from app.tasks.record import TaskRecord
 TICK_SECONDS = 1.0
 # Ticks without output between signs of life, for proxies that would hang up.
 HEARTBEAT_TICKS = 15
+
+# Where to read on after what came as text, and what of it is no longer kept.
+NEXT_OFFSET = "X-Next-Offset"
+DROPPED_BYTES = "X-Dropped-Bytes"
 
 # A proxy is to pass on at once what comes.
 _LIVE = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -56,7 +64,21 @@ log = structlog.get_logger(__name__)
 class TaskOutput(BaseResource):
     """What the task has written, by byte offset; reading does not consume."""
 
-    takes: ClassVar = {"get": Takes(query=OUTPUT_QUERY)}
+    operations: ClassVar = {
+        "get": Operation(
+            "What the task has written, from a byte on",
+            {
+                200: Answer(
+                    "A part of it; as text the very bytes, as events as they come",
+                    {JSON: a("Output"), TEXT: STRING, EVENTS: STRING},
+                    (NEXT_OFFSET, DROPPED_BYTES),
+                )
+            },
+            query=OUTPUT_QUERY,
+            problems=(TaskNotFound, WaitersExceeded, ShuttingDown),
+            headers=("Last-Event-ID",),
+        )
+    }
 
     def get(self, task_id: str, query: dict[str, Any]) -> Response:
         """Return a part of it, or all of it as it comes."""
@@ -115,8 +137,8 @@ def _part(
             raise
     if raw:
         headers = {
-            "X-Next-Offset": str(part.next_offset),
-            "X-Dropped-Bytes": str(part.dropped_bytes),
+            NEXT_OFFSET: str(part.next_offset),
+            DROPPED_BYTES: str(part.dropped_bytes),
         }
         return Response(part.data, 200, headers, mimetype=TEXT)
     return render_json(

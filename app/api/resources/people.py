@@ -7,9 +7,11 @@ from werkzeug.exceptions import NotFound
 
 from app.api.audit_log import note
 from app.api.errors import problem
-from app.api.pages import cut, read_cursor
+from app.api.operation import Answer, Operation
+from app.api.pages import PAGE_HEADERS, cut, read_cursor
 from app.api.rendering import render_json, render_nothing
-from app.api.resource import BaseResource, Takes, services
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import a
 from app.api.schemas.page import PAGE, PAGE_QUERY
 from app.api.schemas.people import PERSON, PERSON_CHANGES
 
@@ -19,7 +21,18 @@ _DESCRIPTION = "The directory of people: those whom a message can go to."
 class People(BaseResource):
     """All people, by pages, and new ones."""
 
-    takes: ClassVar = {"get": Takes(query=PAGE_QUERY), "post": Takes(body=PERSON)}
+    operations: ClassVar = {
+        "get": Operation(
+            "The people that a message can go to",
+            {200: Answer("A page of them", a("People"), PAGE_HEADERS)},
+            query=PAGE_QUERY,
+        ),
+        "post": Operation(
+            "Add a person",
+            {201: Answer("The person was added", a("AddedPerson"), ("Location",))},
+            body=PERSON,
+        ),
+    }
 
     def get(self, query: dict[str, Any]) -> Response:
         """Return a page of people, and what can be done with them."""
@@ -45,7 +58,15 @@ class People(BaseResource):
 class Person(BaseResource):
     """One person."""
 
-    takes: ClassVar = {"put": Takes(body=PERSON_CHANGES)}
+    operations: ClassVar = {
+        "get": Operation("A person", {200: Answer("The person", a("Person"))}),
+        "put": Operation(
+            "Change the members given",
+            {200: Answer("The person, as changed", a("Person"))},
+            body=PERSON_CHANGES,
+        ),
+        "delete": Operation("Remove a person", {204: Answer("The person is gone")}),
+    }
 
     def get(self, uid: int) -> Response:
         """Return the person."""

@@ -5,19 +5,28 @@ from typing import Any, ClassVar
 from flask import Response
 
 from app.api.guard import caller
-from app.api.pages import cut, read_cursor
+from app.api.operation import Answer, Operation
+from app.api.pages import PAGE_HEADERS, cut, read_cursor
 from app.api.rendering import render_json, render_nothing
-from app.api.resource import BaseResource, Takes, services
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import a
 from app.api.schemas.page import PAGE
 from app.api.schemas.task import TASKS_QUERY
 from app.api.task_view import outline, show
+from app.errors import NotEndedYet, TaskNotFound
 from app.tasks.record import TaskRecord
 
 
 class Tasks(BaseResource):
     """The tasks that the caller may see."""
 
-    takes: ClassVar = {"get": Takes(query=TASKS_QUERY)}
+    operations: ClassVar = {
+        "get": Operation(
+            "The caller's tasks; all of them for an admin",
+            {200: Answer("A page of them, newest first", a("Tasks"), PAGE_HEADERS)},
+            query=TASKS_QUERY,
+        )
+    }
 
     def get(self, query: dict[str, Any]) -> Response:
         """Return a page of them, newest first."""
@@ -32,6 +41,17 @@ class Tasks(BaseResource):
 
 class Task(BaseResource):
     """One task: of v2, where the id is the key, or one that the caller may see."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            "A task", {200: Answer("The task", a("Task"))}, problems=(TaskNotFound,)
+        ),
+        "delete": Operation(
+            "End a task",
+            {204: Answer("It has ended, and all that it had started")},
+            problems=(TaskNotFound, NotEndedYet),
+        ),
+    }
 
     def get(self, task_id: str) -> Response:
         """Return the task."""

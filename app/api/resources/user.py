@@ -7,9 +7,11 @@ from flask import Response, request, url_for
 
 from app.api.audit_log import note
 from app.api.guard import user
-from app.api.pages import cut, read_cursor
+from app.api.operation import Answer, Operation
+from app.api.pages import PAGE_HEADERS, cut, read_cursor
 from app.api.rendering import render_json, render_nothing
-from app.api.resource import BaseResource, Takes, services
+from app.api.resource import BaseResource, services
+from app.api.schemas.answer import a
 from app.api.schemas.page import PAGE, PAGE_QUERY
 from app.api.schemas.user import (
     TOKEN,
@@ -20,7 +22,13 @@ from app.api.schemas.user import (
 )
 from app.api.task_view import moment
 from app.auth.tokens import Token
-from app.errors import Fault, TokenNotFound
+from app.errors import (
+    AccountExists,
+    AccountNotFound,
+    Fault,
+    LastAdmin,
+    TokenNotFound,
+)
 
 # Anything else has never been given out; a database may refuse to look for it.
 _TOKEN_ID = re.compile(r"[0-9a-f-]{36}")
@@ -38,7 +46,19 @@ class UserResource(BaseResource):
 class Users(UserResource):
     """All users, by pages, and new ones."""
 
-    takes: ClassVar = {"get": Takes(query=USERS_QUERY), "post": Takes(body=USER)}
+    operations: ClassVar = {
+        "get": Operation(
+            "The users",
+            {200: Answer("A page of them", a("Users"), PAGE_HEADERS)},
+            query=USERS_QUERY,
+        ),
+        "post": Operation(
+            "Add a user",
+            {201: Answer("The user was added", a("User"), ("Location",))},
+            body=USER,
+            problems=(AccountExists,),
+        ),
+    }
 
     def get(self, query: dict[str, Any]) -> Response:
         """Return a page of names, or of users with `detail`."""
@@ -59,9 +79,30 @@ class Users(UserResource):
 class User(UserResource):
     """One user."""
 
-    takes: ClassVar = {
-        "put": Takes(body=USER_AT_PATH),
-        "patch": Takes(body=USER_CHANGES),
+    operations: ClassVar = {
+        "get": Operation(
+            "A user", {200: Answer("The user", a("User"))}, problems=(AccountNotFound,)
+        ),
+        "put": Operation(
+            "Make the user what the body says",
+            {
+                200: Answer("There was one, who is that now", a("User")),
+                201: Answer("There was none, and is one now", a("User"), ("Location",)),
+            },
+            body=USER_AT_PATH,
+            problems=(AccountExists, LastAdmin),
+        ),
+        "patch": Operation(
+            "Change the members given",
+            {200: Answer("The user, as changed", a("User"))},
+            body=USER_CHANGES,
+            problems=(AccountNotFound, AccountExists, LastAdmin),
+        ),
+        "delete": Operation(
+            "Remove a user, who is out at once",
+            {204: Answer("The user is gone")},
+            problems=(AccountNotFound, LastAdmin),
+        ),
     }
 
     def get(self, username: str) -> Response:
@@ -99,9 +140,20 @@ class CredentialResource(BaseResource):
 class UserTokens(CredentialResource):
     """A user's bearer tokens."""
 
-    takes: ClassVar = {
-        "get": Takes(query=PAGE_QUERY),
-        "post": Takes(body=TOKEN, body_optional=True),
+    operations: ClassVar = {
+        "get": Operation(
+            "The tokens of a user",
+            {200: Answer("A page of them", a("Tokens"), PAGE_HEADERS)},
+            query=PAGE_QUERY,
+            problems=(AccountNotFound,),
+        ),
+        "post": Operation(
+            "Make a bearer token",
+            {201: Answer("The token", a("NewToken"), ("Location", "Cache-Control"))},
+            body=TOKEN,
+            body_optional=True,
+            problems=(AccountNotFound,),
+        ),
     }
 
     def get(self, username: str, query: dict[str, Any]) -> Response:
@@ -131,6 +183,14 @@ class UserTokens(CredentialResource):
 class UserToken(CredentialResource):
     """One of them."""
 
+    operations: ClassVar = {
+        "delete": Operation(
+            "End a token",
+            {204: Answer("It is worth nothing any more")},
+            problems=(AccountNotFound, TokenNotFound),
+        )
+    }
+
     def delete(self, username: str, token_id: str) -> Response:
         """Make it worth nothing, at once."""
         account = services().accounts.get(username)
@@ -142,6 +202,14 @@ class UserToken(CredentialResource):
 
 class SigningKey(CredentialResource):
     """The key by which a user signs the uuids of /api/exec and /api/poll."""
+
+    operations: ClassVar = {
+        "post": Operation(
+            "Make a key to sign uuids by, which ends the one before",
+            {201: Answer("The key", a("SigningKey"), ("Cache-Control",))},
+            problems=(AccountNotFound,),
+        )
+    }
 
     def post(self, username: str) -> Response:
         """Make a new one, which ends the one before; this answer alone shows it."""

@@ -2,4 +2,4 @@
 
 from app.schema import Schema
 
-ECHO_BODY = Schema({})
+ECHO_BODY = Schema({"examples": [{"any": "JSON"}]})

@@ -1,5 +1,7 @@
 """What the routes take that start a command."""
 
+from app.api.schemas.answer import INTEGER, STRING, a, an_array, an_object, or_null
+from app.api.schemas.sms import PARAMS, RECEIVERS, TEMPLATE
 from app.schema import Schema
 
 EXEC_BODY = Schema(
@@ -8,10 +10,38 @@ EXEC_BODY = Schema(
         "properties": {"cmd": {"type": "string", "minLength": 1}},
         "required": ["cmd"],
         "additionalProperties": False,
+        "examples": [{"cmd": "echo text=hello"}],
     }
 )
 
 WAIT_SECONDS = 60
+
+# Who is told of the end, and of which ends.
+_NOTIFY = {
+    "type": "object",
+    "properties": {
+        "on": {
+            "type": "array",
+            "items": {"enum": ["success", "failure", "revoked", "lost"]},
+            "minItems": 1,
+            "uniqueItems": True,
+        },
+        "sms": {
+            "type": "object",
+            "properties": {
+                "receivers": RECEIVERS,
+                "template": TEMPLATE,
+                "params": PARAMS,
+            },
+            "required": ["receivers", "template"],
+            "additionalProperties": False,
+        },
+    },
+    "required": ["on", "sms"],
+    "additionalProperties": False,
+}
+
+NOTIFY = Schema(_NOTIFY)
 
 #: What is run is one of the first three; a command of the catalogue has parameters.
 WISH_BODY = Schema(
@@ -28,7 +58,60 @@ WISH_BODY = Schema(
             "cwd": {"type": "string", "minLength": 1},
             "stderr": {"enum": ["merge", "separate"]},
             "wait_seconds": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS},
+            "notify": _NOTIFY,
         },
         "additionalProperties": False,
+        "examples": [
+            {"command": "echo", "params": {"text": "hello"}, "wait_seconds": 10}
+        ],
     }
 )
+
+_ID = "0c0d4dcb-1af5-4bd4-8f35-6c6d4a3e0a0b"
+
+ANSWERS = {
+    "Accepted": {
+        **an_object(
+            mode={"const": "exec"},
+            status={"const": "accepted"},
+            task_id=STRING,
+            links=an_array(a("Link")),
+        ),
+        "examples": [
+            {
+                "mode": "exec",
+                "status": "accepted",
+                "task_id": _ID,
+                "links": [
+                    {"rel": "poll", "href": "/api/poll/bob"},
+                    {"rel": "task", "href": f"/v3/task/{_ID}"},
+                ],
+            }
+        ],
+    },
+    "Poll": {
+        **an_object(
+            mode={"const": "poll"},
+            status={"enum": ["running", "finished"]},
+            optional={
+                "output": STRING,
+                "task_id": STRING,
+                "next_offset": INTEGER,
+                "dropped_bytes": INTEGER,
+                "returncode": or_null(INTEGER),
+                "state": STRING,
+                "reason": or_null(STRING),
+            },
+        ),
+        "examples": [
+            {
+                "mode": "poll",
+                "status": "running",
+                "output": "30\n31\n32",
+                "task_id": _ID,
+                "next_offset": 86,
+                "dropped_bytes": 0,
+            }
+        ],
+    },
+}

@@ -7,7 +7,7 @@ from app.schema import Schema
 PAGE = 100
 
 # What is kept, or compared with that: PostgreSQL has no text with a NUL.
-TEXT = {"type": "string", "pattern": r"[^\x00]*"}
+TEXT = {"type": "string", "pattern": r"[^\x00]*", "maxLength": 300}
 
 
 def page_query(**properties: Any) -> Schema:
@@ -22,7 +22,7 @@ def page_query(**properties: Any) -> Schema:
                     "maximum": 1000,
                     "default": PAGE,
                 },
-                "cursor": {"type": "string"},
+                "cursor": {"type": "string", "maxLength": 100},
                 **properties,
             },
             "additionalProperties": False,

@@ -1,13 +1,27 @@
 """What the routes of a task take."""
 
+from app.api.schemas.answer import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    TIME,
+    a,
+    a_page,
+    an_array,
+    an_object,
+    or_null,
+)
 from app.api.schemas.page import TEXT, page_query
 from app.schema import Schema
 from app.tasks.output import STDOUT, STREAMS
 from app.tasks.states import State
 
+KINDS = ("exec", "iostat", "sms")
+
 TASKS_QUERY = page_query(
     state={"type": "string", "enum": [str(state) for state in State]},
-    kind={"type": "string", "enum": ["exec", "iostat", "sms"]},
+    kind={"type": "string", "enum": list(KINDS)},
     owner=TEXT,
 )
 
@@ -18,7 +32,12 @@ OUTPUT_QUERY = Schema(
     {
         "type": "object",
         "properties": {
-            "offset": {"type": "integer", "minimum": 0, "default": 0},
+            "offset": {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 2**53 - 1,
+                "default": 0,
+            },
             "limit": {
                 "type": "integer",
                 "minimum": 1,
@@ -32,3 +51,107 @@ OUTPUT_QUERY = Schema(
         "additionalProperties": False,
     }
 )
+
+_LENGTHS = an_object(end_offset=INTEGER, dropped_bytes=INTEGER)
+
+_LEFT_OUT_UNTIL_KNOWN = {
+    "command": STRING,
+    "cmd": STRING,
+    "started": TIME,
+    "finished": TIME,
+    "progress": an_object(done=INTEGER, total=INTEGER),
+    "reason": {**STRING, "description": "how it has ended: exit, signal, timeout, …"},
+    "detail": STRING,
+    "returncode": INTEGER,
+    "signal": {**STRING, "description": "SIGKILL, …; `returncode` is 128 + its number"},
+    "leftovers": BOOLEAN,
+    "usage": an_object(cpu_seconds=NUMBER, max_rss_bytes=or_null(INTEGER)),
+    "stderr": _LENGTHS,
+    "notify": an_object(on=an_array(STRING), optional={"message_id": STRING}),
+    "position": {**INTEGER, "description": "its place in the queue"},
+    "result": {
+        "type": ["object", "string"],
+        "description": "what came of it, or why nothing did",
+    },
+}
+
+_ID = "f7de8e3f-6a7b-4e6b-8c7c-1fb6c9c5b3a4"
+
+_TASK = {
+    "task_id": _ID,
+    "kind": "exec",
+    "state": "SUCCESS",
+    "owner": "bob",
+    "host": "pelican",
+    "request_id": "0a6c6dd1-5b4e-4bb1-9a56-21a4ce8f2a5d",
+    "created": "2026-11-20T12:22:59.505390Z",
+    "command": "echo",
+    "started": "2026-11-20T12:22:59.510343Z",
+    "finished": "2026-11-20T12:22:59.511787Z",
+    "reason": "exit",
+    "returncode": 0,
+    "leftovers": False,
+    "usage": {"cpu_seconds": 0.001404, "max_rss_bytes": None},
+    "output": {"end_offset": 6, "dropped_bytes": 0},
+    "links": [
+        {"rel": "self", "href": f"/v3/task/{_ID}"},
+        {"rel": "output", "href": f"/v3/task/{_ID}/output"},
+    ],
+}
+
+ANSWERS = {
+    "Task": {
+        **an_object(
+            task_id=STRING,
+            kind={"enum": list(KINDS)},
+            state={"enum": [str(state) for state in State]},
+            owner=or_null(STRING),
+            host=STRING,
+            request_id=or_null(STRING),
+            created=TIME,
+            output=_LENGTHS,
+            links=an_array(a("Link")),
+            optional=_LEFT_OUT_UNTIL_KNOWN,
+        ),
+        "description": "Members that are not known yet are left out.",
+        "examples": [_TASK | {"result": {"returncode": 0, "output": "hello\n"}}],
+    },
+    "Tasks": {
+        **a_page("tasks", a("Task")),
+        "examples": [{"tasks": [_TASK], "links": []}],
+    },
+    "StartedTask": {
+        **an_object(task_id=STRING, links=an_array(a("Link"))),
+        "examples": [
+            {
+                "task_id": _ID,
+                "links": [{"rel": "task", "href": f"/v2/task/{_ID}"}],
+            }
+        ],
+    },
+    "Output": {
+        **an_object(
+            task_id=STRING,
+            stream={"enum": list(STREAMS)},
+            offset=INTEGER,
+            next_offset=INTEGER,
+            dropped_bytes=INTEGER,
+            text=STRING,
+            eof=BOOLEAN,
+            state={"enum": [str(state) for state in State]},
+        ),
+        "description": "Offsets are bytes; reading consumes nothing.",
+        "examples": [
+            {
+                "task_id": _ID,
+                "stream": STDOUT,
+                "offset": 0,
+                "next_offset": 6,
+                "dropped_bytes": 0,
+                "text": "hello\n",
+                "eof": True,
+                "state": "SUCCESS",
+            }
+        ],
+    },
+}

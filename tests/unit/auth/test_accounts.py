@@ -12,7 +12,8 @@ from app.errors import (
 )
 from app.storage.account_store import AccountStore, Row
 from app.storage.engine import Database
-from app.storage.task_store import Admission, Room, TaskStore, Viewer
+from app.storage.ownership import Viewer
+from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_threads
 from tests.unit.auth.conftest import PASSWORD, MakeAccounts, user
 from tests.unit.storage.rows import task_row

@@ -15,6 +15,7 @@ from app.errors import NotAuthenticated, PasswordChecksExceeded, TooManyAttempts
 from app.storage.account_store import AccountStore, Row
 from app.storage.engine import Database
 from app.storage.login_store import LoginStore
+from app.storage.prepared import Prepared
 from app.storage.tables import known_credentials, password_attempts
 from tests.racing import race_threads
 from tests.servers import wait_until
@@ -93,8 +94,14 @@ def statements(database: Database) -> Iterator[list[str]]:
     def keep(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         executed.append(statement)
 
+    def first(prepared: Prepared, **values: Any) -> Any:
+        executed.append(prepared.text)
+        return Database.first(database, prepared, **values)
+
     sa.event.listen(database._engine, "before_cursor_execute", keep)
-    yield executed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "first", first)
+        yield executed
     sa.event.remove(database._engine, "before_cursor_execute", keep)
 
 

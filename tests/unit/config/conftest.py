@@ -12,7 +12,9 @@ import structlog
 from config.config import BaseConfig
 from config.settings import Setting
 
-NAMES = [name for name, value in vars(BaseConfig).items() if isinstance(value, Setting)]
+NAMES = [
+    name for name in dir(BaseConfig) if isinstance(getattr(BaseConfig, name), Setting)
+]
 
 
 @pytest.fixture(autouse=True)

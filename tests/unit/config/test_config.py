@@ -16,7 +16,7 @@ from config.config import (
 )
 from config.settings import Setting, SettingsError
 
-SECRETS = ("SECRET_KEY", "DATABASE_URL", "ADMIN_PASSWORD")
+SECRETS = ("SECRET_KEY", "DATABASE_URL", "ADMIN_PASSWORD", "METRICS_TOKEN")
 
 
 @pytest.fixture
@@ -161,8 +161,8 @@ def test_what_is_secret_is_marked_so() -> None:
         for name, setting in vars(BaseConfig).items()
         if isinstance(setting, Setting) and setting.secret
     }
-    suspect = re.compile("(KEY|URL|PASSWORD)$")
-    suspects = {name for name in dir(BaseConfig) if suspect.search(name)}
+    suspect = re.compile("(KEY|URL|PASSWORD|METRICS_TOKEN)$")
+    suspects = {name for name in vars(BaseConfig) if suspect.search(name)}
     assert marked == {*SECRETS} == suspects
 
 

@@ -158,7 +158,7 @@ def test_making_an_app_starts_nothing_and_imports_no_optional_part(
     assert report["happened"] == []
     assert report["descriptors"], "the same as before"
     assert report["threads"] == ["MainThread"]
-    assert report["files"] == ["output", "secret_key"]
+    assert report["files"] == ["output", "secret_key", "sms_receipts_secret"]
     optional = {"gevent", "alembic", "psycopg", "concurrent_log_handler", "celery"}
     assert optional.isdisjoint(report["modules"])
     seen = set(report["seen afterwards"])

@@ -10,6 +10,8 @@ from config.config import BaseConfig, prepare_instance, read_config
 from config.settings import SettingsError
 from tests.racing import race_processes, race_threads
 
+KEYS = ("secret_key", "sms_receipts_secret")
+
 READ = """
 import os
 from config.config import prepare_instance, read_config
@@ -55,8 +57,9 @@ def test_folders_and_key_are_for_the_owner_only(
         os.umask(umask)
     assert mode(folder) == 0o700
     assert mode(folder / "output") == 0o700
-    assert mode(folder / "secret_key") == 0o600
-    assert sorted(path.name for path in folder.iterdir()) == ["output", "secret_key"]
+    for key in KEYS:
+        assert mode(folder / key) == 0o600
+    assert {path.name for path in folder.iterdir()} == {"output", *KEYS}
 
 
 def test_a_key_is_made_once_and_kept(config: BaseConfig, folder: Path) -> None:
@@ -105,7 +108,7 @@ def test_an_empty_key_is_refused_and_not_signed_with(
 def test_many_processes_that_start_at_once_have_the_same_key(folder: Path) -> None:
     keys = race_processes(20, READ, SHOW, INSTANCE_PATH=str(folder))
     assert set(keys) == {(folder / "secret_key").read_text() + "\n"}
-    assert sorted(path.name for path in folder.iterdir()) == ["output", "secret_key"]
+    assert {path.name for path in folder.iterdir()} == {"output", *KEYS}
 
 
 def test_containers_that_start_at_once_have_the_same_key(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -343,3 +344,92 @@ def test_an_app_is_logged_as_its_settings_say(
     app.logger.warning("loud")
     assert [line["event"] for line in kept_lines(file)] == ["loud"]
     assert lines() == []
+
+
+class TestNumbers:
+    """Whoever logs them, whole phone numbers are in no line."""
+
+    @pytest.mark.parametrize(
+        ("written", "shown"),
+        [
+            ("+8613800000000", "+8613****0000"),
+            ("to +8613800000000, now", "to +8613****0000, now"),
+            ("%2B8613800000000", "%2B8613****0000"),
+            ("%2b8613800000000&x", "%2b8613****0000&x"),
+            ("+14155550100", "+1415****0100"),
+            ("+8613800000000,+8613900000000", "+8613****0000,+8613****0000"),
+            ("+6834000", "+6834000"),  # of Niue: seven digits are hardly a secret
+        ],
+    )
+    def test_are_masked_with_a_plus_in_every_place(
+        self, lines: Lines, written: str, shown: str
+    ) -> None:
+        config_logger()
+        log = structlog.get_logger("ours")
+        log.info(written, path=written, nested={written: [written]})
+        with structlog.contextvars.bound_contextvars(request_id=written):
+            logging.getLogger("a library").info("x %s", written)
+        first, second = lines()
+        assert first["event"] == first["path"] == second["request_id"] == shown
+        assert first["nested"] == {shown: [shown]}
+        assert not re.search("[0-9]{8}", second["event"])
+
+    @pytest.mark.parametrize(
+        ("written", "shown"),
+        [
+            ("cannot send to 13800000000.", "cannot send to 138****0000."),
+            ("to=8613800000000, x", "to=861****0000, x"),
+            ("(13800000000)", "(138****0000)"),
+            ("took 1700000000.123456 s", "took 1700000000.123456 s"),
+            ("version 1.20240101", "version 1.20240101"),
+            ("pid 4711", "pid 4711"),
+            ("id 3a1b13800000000", "id 3a1b13800000000"),
+        ],
+    )
+    def test_are_masked_without_one_in_the_words_of_a_library(
+        self, lines: Lines, written: str, shown: str
+    ) -> None:
+        config_logger()
+        logging.getLogger("a library").warning(written)
+        structlog.get_logger("ours").info(written)
+        first, second = lines()
+        assert first["event"] == shown
+        assert second["event"] == written, "we write none"
+
+
+def test_what_a_library_shows_of_a_url_ends_before_its_query(lines: Lines) -> None:
+    config_logger()
+    library = logging.getLogger("a library")
+    url = "/sendsms?to=%2B8613800000000&text=Your+code+is+736251&password=hunter2"
+    library.warning("Retrying after %r: %s", "x", url)
+    library.warning('"GET %s HTTP/1.1" 202', url)
+    fault = OSError(f"cannot reach <http://kannel{url}>")
+    library.error("Failed", exc_info=fault)
+    structlog.get_logger("ours").info("shown", word="who?me")
+    written = lines()
+    shown = json.dumps(written)
+    assert not [w for w in ("736251", "hunter2", "8613800000000") if w in shown]
+    assert written[1]["event"] == '"GET /sendsms?… HTTP/1.1" 202'
+    assert written[2]["exception"].endswith("cannot reach <http://kannel/sendsms?…>")
+    assert written[3]["word"] == "who?me"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/api/sms/receipts/aliyun/s3cret", "/api/sms/receipts/aliyun/***"),
+        ("/api/sms/receipts/aliyun/more/s3cret", "/api/sms/receipts/aliyun/***"),
+        ("/api/sms/receipts/s3cret", "/api/sms/receipts/***"),
+        ("/api/SMS/receipts/kan%2Fnel/s3cret", "/api/SMS/receipts/***"),
+        ("//api/sms/receipts//aliyun//s3cret", "//api/sms/receipts//aliyun//***"),
+        ("/api/sms/receipts/aliyun", "/api/sms/receipts/***"),
+        ("/api/sms/m-1", "/api/sms/m-1"),
+    ],
+)
+def test_whoever_knows_where_receipts_go_does_not_know_it_from_the_log(
+    lines: Lines, path: str, shown: str
+) -> None:
+    config_logger()
+    structlog.get_logger("ours").info("request.finished", path=path)
+    [line] = lines()
+    assert line["path"] == shown

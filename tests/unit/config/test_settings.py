@@ -14,10 +14,14 @@ from config.settings import (
     boolean,
     choice,
     integer,
+    names,
     optional_text,
+    pairs,
+    quotas,
     seconds,
     text,
     url,
+    word,
 )
 
 DATABASES = url("sqlite", "postgresql+psycopg")
@@ -239,6 +243,78 @@ def test_a_password_that_would_be_cut_short_is_refused() -> None:
         DATABASES("postgresql+psycopg://bob:hunter#2@db.example/bellhop")
 
 
+@pytest.mark.parametrize("given", ["a", "A-b_c.d~9", "x" * 500])
+def test_a_word_is_taken_as_it_is(given: str) -> None:
+    assert word(given) == given
+
+
+@pytest.mark.parametrize("given", ["a b", "a/b", "a%2F", "a?", "a\n", "é", "a#", " a"])
+def test_what_cannot_stand_in_a_path_is_no_word(given: str) -> None:
+    with pytest.raises(ValueError, match="is not made of letters, digits and"):
+        word(given)
+
+
+def test_names_are_between_commas() -> None:
+    assert names("aliyun") == ("aliyun",)
+    assert names(" aliyun, huawei ,x") == ("aliyun", "huawei", "x")
+
+
+@pytest.mark.parametrize("given", [",", "a,", ",a", "a,,b", " ", "a,b,a", "a, a"])
+def test_names_that_are_none_or_come_twice_are_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="is not names between commas, each once"):
+        names(given)
+
+
+def test_pairs_are_between_commas_and_a_value_may_have_an_equals_sign() -> None:
+    assert pairs("a=b") == {"a": "b"}
+    assert pairs("a=b, c=d==") == {"a": "b", "c": "d=="}
+
+
+@pytest.mark.parametrize("given", ["a", "a=", "=b", "a=b,", "a=b,,c=d", ",", "a b"])
+def test_what_is_no_pairs_is_refused_without_a_word_of_it(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not NAME=VALUE between commas$"):
+        pairs(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "limits"),
+    [
+        ("5/3600", ((5, 3600.0),)),
+        ("5/3600, 20/86400", ((5, 3600.0), (20, 86400.0))),
+        ("off", ()),
+        ("OFF", ()),
+    ],
+)
+def test_quotas_are_numbers_for_so_many_seconds(
+    given: str, limits: tuple[tuple[int, float], ...]
+) -> None:
+    assert quotas(given) == limits
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "5",
+        "0/60",
+        "5/0",
+        "-5/60",
+        "5/60,",
+        ",",
+        "5/60;6/70",
+        "5/1h",
+        "5/0.5",
+        "5/60/7",
+        "off,5/60",
+        "\u0665/60",
+        "9999999999/60",
+        "none",
+    ],
+)
+def test_what_is_no_quota_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="is not N/SECONDS between commas, nor off"):
+        quotas(given)
+
+
 @given(st.text())
 @example("{{NAME}}")
 def test_text_is_taken_as_it_is(given: str) -> None:
@@ -311,6 +387,7 @@ def test_the_error_itself_has_a_line_for_every_fault() -> None:
         "Bellhop does not start, its settings are faulty:",
         "  COUNT='a few' is not an integer",
         "  FLAG='maybe' is …",
+        "Set them right and start it again; docs/settings.md has all of them.",
     ]
 
 
@@ -375,7 +452,10 @@ def test_two_settings_objects_do_not_share_values(
     assert (before.COUNT, Example().COUNT) == (3, 9)
 
 
-@pytest.mark.parametrize("cast", [integer(1, 9), seconds(1, 9), boolean, choice("a")])
+@pytest.mark.parametrize(
+    "cast",
+    [integer(1, 9), seconds(1, 9), boolean, choice("a"), word, names, pairs, quotas],
+)
 def test_no_cast_takes_nothing(cast: Callable[[str], object]) -> None:
     with pytest.raises(ValueError, match="is not"):
         cast("")

@@ -62,3 +62,22 @@ def audit_row(actor: str | None = "ann", **changes: Any) -> dict[str, Any]:
         "action": "POST /v3/exec/",
         "outcome": "success",
     } | changes
+
+
+def message_row(**changes: Any) -> dict[str, Any]:
+    """Return a row of a message that is about to be sent."""
+    return {
+        "message_id": str(uuid.uuid4()),
+        "request_id": None,
+        "task_id": None,
+        "worker": "4711",
+        "host": "pelican",
+        "template": "captcha",
+        "provider": "aliyun",
+        "params": '{"code": "736251"}',
+        "text": "Your code is 736251 验证码",
+        "validity_seconds": None,
+        "created": NOW,
+        "touched": NOW,
+        "attempts": "[]",
+    } | changes

@@ -1,20 +1,30 @@
 """Accounts and their tokens, on both databases."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from app.errors import AccountExists, AccountNotFound, LastAdmin, NotAuthenticated
-from app.storage import task_store
+from app.storage import message_store, ownership, task_store
 from app.storage.account_store import AccountStore
 from app.storage.engine import Database
+from app.storage.message_store import MessageStore, Sender
 from app.storage.tables import tokens
 from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_threads
-from tests.unit.storage.rows import NOW, account_row, task_row, token_row
+from tests.unit.storage.rows import (
+    NOW,
+    account_row,
+    message_row,
+    task_row,
+    token_row,
+)
+
+Row = Mapping[str, Any]
+Begin = Callable[[Row], Callable[[], Any]]
 
 
 @pytest.fixture
@@ -291,7 +301,28 @@ class TestTokens:
             assert count_tokens(database) == 0
 
 
-class TestTasksOfAnAccount:
+@pytest.fixture(params=["task", "message"])
+def begin(request: pytest.FixtureRequest, database: Database) -> Begin:
+    """Return what begins a task or a message of an account, and gives its owner."""
+    tasks, messages = TaskStore(database), MessageStore(database)
+
+    def task(account: Row) -> Callable[[], Any]:
+        row = task_row(owner=account["username"])
+        tasks.add(row, Admission(Room(10), account=account["number"]))
+        return lambda: tasks.find(row["task_id"])["owner"]
+
+    def message(account: Row) -> Callable[[], Any]:
+        row, entry = (
+            message_row(),
+            Sender(account["username"], account=account["number"]),
+        )
+        messages.add(row, ["+8613800000000"], entry, uses=[], quotas=[])
+        return lambda: messages.find(row["message_id"])["owner"]
+
+    return {"task": task, "message": message}[request.param]
+
+
+class TestWhatAnAccountBegins:
     @pytest.fixture
     def ann(self, accounts: AccountStore) -> dict[str, Any]:
         return dict(accounts.add(account_row()))
@@ -300,11 +331,11 @@ class TestTasksOfAnAccount:
     def beginning(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> Callable[[Callable[[], Any]], threading.Thread]:
-        """Return what has something done while a task's owner was looked up.
+        """Return what has something done while the owner of a new thing was looked up.
 
-        It is tried in a thread, which ends before the task is there unless it waits.
+        It is tried in a thread, which ends before the thing is there unless it waits.
         """
-        look = task_store._owner
+        look = ownership.owner_now
 
         def meanwhile(act: Callable[[], Any]) -> threading.Thread:
             thread = threading.Thread(target=act)
@@ -315,58 +346,52 @@ class TestTasksOfAnAccount:
                 thread.join(0.3)
                 return owner
 
-            monkeypatch.setattr(task_store, "_owner", look_and_act)
+            for room in (task_store, message_store):
+                monkeypatch.setattr(room, "owner_now", look_and_act)
             return thread
 
         return meanwhile
 
-    def begin(self, database: Database, account: dict[str, Any]) -> str:
-        row = task_row(owner=account["username"])
-        admission = Admission(Room(10), account=account["number"])
-        TaskStore(database).add(row, admission)
-        return row["task_id"]
-
-    def test_go_along_with_a_new_name_and_stay_behind_a_removed_one(
-        self, accounts: AccountStore, ann: dict[str, Any], database: Database
+    def test_goes_along_with_a_new_name_and_stays_behind_a_removed_one(
+        self, accounts: AccountStore, ann: dict[str, Any], begin: Begin
     ) -> None:
-        bob = dict(accounts.add(account_row("bob")))
-        store = TaskStore(database)
-        of_ann, of_bob = (self.begin(database, each) for each in (ann, bob))
+        bob = accounts.add(account_row("bob"))
+        owner_of_anns, owner_of_bobs = begin(ann), begin(bob)
         accounts.update("ann", {"username": "anna", "fullname": "x"})
-        assert store.find(of_ann)["owner"] == "anna"
+        assert owner_of_anns() == "anna"
         accounts.remove("anna")
-        assert store.find(of_ann)["owner"] == f"anna~{ann['number']}"
-        assert store.find(of_bob)["owner"] == "bob"
+        assert owner_of_anns() == f"anna~{ann['number']}"
+        assert owner_of_bobs() == "bob"
 
-    def test_one_that_begins_while_its_account_is_renamed_goes_along(
+    def test_goes_along_where_its_account_is_renamed_just_then(
         self,
         accounts: AccountStore,
         elsewhere: AccountStore,
         ann: dict[str, Any],
-        database: Database,
+        begin: Begin,
         beginning: Callable[[Callable[[], Any]], threading.Thread],
     ) -> None:
         elsewhere.find("ann")  # or it would open the database in the meanwhile
         thread = beginning(lambda: elsewhere.update("ann", {"username": "anna"}))
-        task_id = self.begin(database, ann)
+        owner = begin(ann)
         thread.join()
         assert usernames(accounts) == ["anna"]
-        assert TaskStore(database).find(task_id)["owner"] == "anna"
+        assert owner() == "anna"
 
-    def test_one_that_begins_while_its_account_is_removed_is_no_next_one_s(
+    def test_is_no_next_one_s_where_its_account_is_removed_just_then(
         self,
         accounts: AccountStore,
         elsewhere: AccountStore,
         ann: dict[str, Any],
-        database: Database,
+        begin: Begin,
         beginning: Callable[[Callable[[], Any]], threading.Thread],
     ) -> None:
         elsewhere.find("ann")
         thread = beginning(lambda: elsewhere.remove("ann"))
-        task_id = self.begin(database, ann)
+        owner = begin(ann)
         thread.join()
         assert usernames(accounts) == []
-        assert TaskStore(database).find(task_id)["owner"] == f"ann~{ann['number']}"
+        assert owner() == f"ann~{ann['number']}"
 
     def test_none_stays_behind_however_renames_and_starts_race(
         self, elsewhere: AccountStore, ann: dict[str, Any], database: Database

@@ -2,18 +2,21 @@
 
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from app.errors import BellhopError, StorageUnavailable
+from app.storage import engine
 from app.storage.engine import Database
+from app.storage.prepared import Prepared
 from app.storage.tables import tasks
 from app.storage.task_store import Admission, Room, TaskStore
 from tests.postgres import Postgres
 from tests.racing import race_threads, run_python
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 from tests.unit.storage.rows import task_row
 
 COUNT = sa.select(sa.func.count()).select_from(tasks)
@@ -125,6 +128,69 @@ def test_many_threads_use_it_at_once(database: Database) -> None:
 
     assert race_threads(32, add_and_find) == [True] * 32
     assert count(database) == 32
+
+
+def test_of_writes_that_are_done_together_each_fails_alone(
+    database: Database,
+) -> None:
+    def add(number: int) -> int:
+        def write(connection: sa.Connection) -> int:
+            connection.execute(sa.insert(tasks).values(**task_row(cmd=str(number))))
+            if number % 3 == 0:
+                raise BellhopError(number)
+            if number % 3 == 1:
+                connection.execute(sa.text("SELECT nothing FROM nowhere"))
+            return number
+
+        return database.write_together(write)
+
+    results = race_threads(30, add)
+    for number, result in enumerate(results):
+        if number % 3 == 2:
+            assert result == number
+        elif number % 3 == 1:
+            assert isinstance(result, StorageUnavailable)
+        else:
+            assert result.args == (number,)
+    with database.read() as connection:
+        kept = connection.scalars(sa.select(tasks.c.cmd)).all()
+    assert sorted(map(int, kept)) == list(range(2, 30, 3))
+
+
+def test_where_a_writer_is_ended_those_it_writes_for_are_told(
+    tmp_path: Path,
+) -> None:
+    def end(_: sa.Connection) -> None:
+        raise SystemExit
+
+    database = Database(f"sqlite:///{tmp_path}/bellhop.db")
+    first = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        with database.write():
+            ended = pool.submit(lambda: (first.set(), database.write_together(end)))
+            first.wait(10)
+            other = pool.submit(database.write_together, lambda _: None)
+            wait_until(lambda: len(database._waiting) == 2)
+        assert isinstance(ended.exception(10), SystemExit | StorageUnavailable)
+        assert isinstance(other.exception(10), SystemExit | StorageUnavailable)
+    assert database.write_together(lambda _: 7) == 7
+    database.close()
+
+
+def test_a_write_that_has_had_no_turn_in_time_is_not_done_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    database = Database(f"sqlite:///{tmp_path}/bellhop.db")
+    done: list[str] = []
+    with database.write():
+        [late] = race_threads(
+            1, lambda _: database.write_together(lambda _: done.append("late"))
+        )
+    assert isinstance(late, StorageUnavailable)
+    database.write_together(lambda _: done.append("next"))
+    assert done == ["next"]
+    database.close()
 
 
 def test_a_check_passes_where_it_can_be_written(database: Database) -> None:
@@ -294,3 +360,18 @@ def test_one_host_does_not_wait_for_the_admission_to_another(
             assert added.wait(10)
             thread.join()
         database.close()
+
+
+def test_a_prepared_query_finds_what_sqlalchemy_finds(database: Database) -> None:
+    query = sa.select(tasks).where(tasks.c.task_id == sa.bindparam("of_id")).limit(1)
+    prepared = Prepared(query)
+    row = task_row(leftovers=False, polled_end=True)
+    TaskStore(database).add(row, Admission(Room(9)))
+    with database.read() as connection:
+        found = connection.execute(query, {"of_id": row["task_id"]}).mappings().one()
+    first = database.first(prepared, of_id=row["task_id"])
+    assert first == dict(found)
+    assert {name: type(value) for name, value in first.items()} == {
+        name: type(value) for name, value in found.items()
+    }
+    assert database.first(prepared, of_id="another") is None

@@ -19,13 +19,20 @@ from app.storage import engine
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.message_store import MessageStore, Quota, Sender, Use
 from app.storage.people_store import PeopleStore
 from app.storage.tables import REVISION, metadata, tasks
 from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_processes, race_threads
 from tests.servers import PROJECT
 from tests.unit.storage.conftest import NewDatabase
-from tests.unit.storage.rows import account_row, audit_row, task_row, token_row
+from tests.unit.storage.rows import (
+    account_row,
+    audit_row,
+    message_row,
+    task_row,
+    token_row,
+)
 
 # Before there were accounts.
 OLDER = ("0001", "0002")
@@ -37,6 +44,10 @@ ADDED = {
     "tokens",
     "used_uuids",
     "idempotency",
+    "messages",
+    "message_receivers",
+    "message_events",
+    "message_usage",
 }
 #: What tasks have since then, and what those have that were there before.
 NEW_COLUMNS = {
@@ -46,6 +57,8 @@ NEW_COLUMNS = {
     "max_running": None,
     "is_queued": False,
     "turn": 0,
+    "notify": None,
+    "notified": None,
 }
 
 OPEN = """
@@ -168,13 +181,16 @@ def test_migrating_makes_what_sqlalchemy_would_make_of_the_tables(
     assert set(made) == set(metadata.tables)
 
 
-def test_the_indexes_of_unfinished_tasks_are_partial(database: Database) -> None:
+def test_the_indexes_of_what_is_unfinished_are_partial(database: Database) -> None:
     with database.read() as connection:
         indexes = what_there_is(connection)["tasks"]["indexes"]
     partial = {
         name for name, facts in indexes.items() if "finished IS NULL" in str(facts[2])
     }
     assert partial == {"tasks_slot_taken", "tasks_unfinished"}
+    with database.read() as connection:
+        of_messages = what_there_is(connection)["messages"]["indexes"]
+    assert "finished IS NULL" in str(of_messages["messages_unsent"][2])
 
 
 def test_the_way_down_and_up_again_ends_where_it_began(database: Database) -> None:
@@ -400,3 +416,48 @@ def test_tasks_of_an_earlier_release_are_kept_and_are_before_new_ones(
     with later.write() as connection:
         assert differences(connection) == []
     later.close()
+
+
+def test_messages_go_on_the_way_down_and_whatever_else_there_is_stays(
+    url: str, database: Database, new_database: NewDatabase
+) -> None:
+    accounts, task = AccountStore(database), task_row()
+    ann = accounts.add(account_row())
+    TaskStore(database).add(task, Admission(Room(9)))
+    send(database)
+    with database.write() as connection:
+        before = what_there_is(connection)
+        command.downgrade(alembic_config(connection), "0004")
+        down = what_there_is(connection)
+    with new_database() as fresh:
+        assert down == make_older(fresh, "0004")
+    assert set(before) - set(down) == {each for each in ADDED if "message" in each}
+    database.close()
+
+    again = Database(url)
+    with again.read() as connection:
+        assert what_there_is(connection) == before
+    assert AccountStore(again).find("ann") == ann
+    assert TaskStore(again).find(task["task_id"]) is not None
+    assert MessageStore(again).unsent() == []
+    assert send(again) > 0, "nor does what was sent before count"
+    again.close()
+
+
+def send(database: Database) -> int:
+    """Add a message, which is all that may be sent."""
+    uses, quotas = [Use("all", 1)], [Quota("all", "", 1, 10**9)]
+    return MessageStore(database).add(
+        message_row(), ["+8613800000000"], Sender("ann"), uses=uses, quotas=quotas
+    )
+
+
+def test_tables_of_a_later_release_are_left_alone_and_told(
+    database: Database, other: Database
+) -> None:
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StorageUnavailable) as told:
+        other.check()
+    assert "9999 is of a later release" in str(told.value.__cause__)
+    assert other.revision() == "9999"

@@ -9,8 +9,9 @@ from app.errors import CapacityExceeded, NotAuthenticated, SlotBusy, UuidRefused
 from app.storage import task_store
 from app.storage.account_store import AccountStore
 from app.storage.engine import Database
+from app.storage.ownership import Viewer
 from app.storage.tables import used_uuids
-from app.storage.task_store import USED_SECONDS, Admission, Room, TaskStore, Viewer
+from app.storage.task_store import USED_SECONDS, Admission, Room, TaskStore
 from tests.racing import race_threads
 from tests.unit.storage.rows import account_row, task_row
 
@@ -267,6 +268,43 @@ def test_another_host_s_tasks_are_its_own_but_in_a_file_all_are_this_host_s(
     found |= expired(store, finished_before=20.0)
     is_file = store._database.is_sqlite
     assert found == ({unfinished, finished} if is_file else set())
+
+
+def test_those_that_run_and_wait_are_counted_by_kind(store: TaskStore) -> None:
+    for _ in range(3):
+        store.add(task_row(), Admission(Room(1, max_queued=2)))
+    add(store, kind="iostat")
+    add(store, host="heron")
+    add_finished(store, 1.0, kind="iostat")
+    running, waiting = False, True
+    assert store.counts("pelican") == {
+        ("exec", running): 1,
+        ("exec", waiting): 2,
+        ("iostat", running): 1,
+    }
+    assert store.counts("stork") == {}
+
+
+def test_counting_looks_at_no_task_that_has_finished(
+    database: Database, store: TaskStore
+) -> None:
+    asked: list[Any] = []
+
+    def note(_connection: Any, _cursor: Any, *statement: Any) -> None:
+        asked.append(statement[:2])
+
+    sa.event.listen(database._engine, "before_cursor_execute", note)
+    store.counts("pelican")
+    [(query, values)] = [each for each in asked if "GROUP BY" in each[0]]
+    with database.read() as connection:
+        if database.is_sqlite:
+            explain = "EXPLAIN QUERY PLAN "
+        else:  # which scans a table that is empty
+            explain = "EXPLAIN "
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = str(connection.exec_driver_sql(explain + query, values).all())
+    assert "tasks_unfinished" in plan
+    assert "SCAN" not in plan
 
 
 def test_tasks_expire_by_the_age_of_their_end(store: TaskStore) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from app.errors import InvalidInput, ShuttingDown, TaskNotFound
-from app.storage.task_store import Viewer
+from app.storage.ownership import Viewer
 from app.tasks import follow as module
 from app.tasks.follow import Follower
 from app.tasks.lookup import Lookup

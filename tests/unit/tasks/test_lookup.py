@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import InvalidInput, NotEndedYet, TaskNotFound
-from app.storage.task_store import TaskStore, Viewer
+from app.storage.ownership import Viewer
+from app.storage.task_store import TaskStore
 from app.tasks import output
 from app.tasks.lookup import Lookup
 from app.tasks.output import OutputFolder, OutputReader

@@ -148,9 +148,12 @@ class TestRecord:
         backend = place.make(max_running=1, max_queued=1)
         place.running(backend)
         task_id = place.submit(backend, "second")
-        assert not backend.wait(task_id, seconds=0.05)
+        waited = backend.wait(task_id, seconds=0.05)
+        assert waited is not None
+        assert waited.finished is None
         place.open()
-        assert backend.wait(task_id, seconds=20)
+        ended = backend.wait(task_id, seconds=20)
+        assert ended is None or ended.finished is not None
 
 
 class TestCancel:
@@ -165,7 +168,7 @@ class TestCancel:
         record = place.record_of(cancelled)
         assert (record.state, record.reason) == (State.REVOKED, "cancelled")
         assert (record.started, record.returncode) == (None, None)
-        assert backend.wait(cancelled, seconds=0)
+        assert backend.wait(cancelled, seconds=0) is None
         place.open()
         place.end_of(first)
         place.end_of(last)

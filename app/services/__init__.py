@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import structlog
@@ -16,22 +15,26 @@ import structlog
 from app.auth.accounts import Accounts
 from app.auth.audit import Audit
 from app.auth.login import PasswordLogin
-from app.auth.passwords import Passwords
 from app.auth.permissions import Identity
 from app.auth.signatures import SignedCallers
 from app.auth.tokens import Tokens
-from app.errors import StorageUnavailable, WaitersExceeded
+from app.errors import InvalidInput, StorageUnavailable
 from app.host.iostat import iostat_samples, render_header, render_sample
 from app.host.procfs import Procfs
 from app.host.uptime import UptimeReader
+from app.metrics.figures import Figures
+from app.metrics.scrape import Scrape
 from app.processes.child import check_start
-from app.storage.account_store import AccountStore
-from app.storage.audit_store import AuditStore
+from app.sms.gateway import SmsGateway
+from app.sms.limits import SmsLimits
+from app.sms.outbox import Outbox
+from app.sms.receipts import Receipts
+from app.sms.templates import SmsTemplates
 from app.storage.engine import Database
 from app.storage.idempotency_store import IdempotencyStore
-from app.storage.login_store import LoginStore
+from app.storage.ownership import Viewer
 from app.storage.people_store import PeopleStore
-from app.storage.task_store import Room, TaskStore, Viewer
+from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.follow import LOOK_SECONDS, Follower
 from app.tasks.kept_requests import KeptRequests
@@ -42,12 +45,22 @@ from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
 from app.tasks.report_job import Piece, Report, Wait
 from app.tasks.runs import Runs
-from app.tasks.sweeper import Retention, Sweeper
+from app.tasks.sweeper import Sweeper
 from app.tasks.thread_backend import ThreadBackend
-from app.tasks.waiting_line import WaitingLine
 
-# To write the ends of runs down and to stop the sweeper, after the runs' own time.
-CLOSE_SECONDS = 3.0
+from .building import (
+    CLOSE_SECONDS,
+    build_auth,
+    build_figures,
+    build_sms,
+    build_sweeper,
+    build_work,
+    room_of,
+)
+from .counting import Counting
+from .messages import Messages
+from .places import place
+from .readings import Readings
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +72,8 @@ class Services:
     procfs: Procfs
     uptime: UptimeReader
     database: Database
+    figures: Figures
+    scrape: Scrape
     outputs: OutputFolder
     backend: ThreadBackend
     catalogue: Catalogue
@@ -73,6 +88,12 @@ class Services:
     audit: Audit
     requests: KeptRequests
     people: PeopleStore
+    templates: SmsTemplates
+    limits: SmsLimits
+    gateway: SmsGateway
+    outbox: Outbox
+    receipts: Receipts
+    messages: Messages
     sweeper: Sweeper
     close_seconds: float
     waiters: threading.BoundedSemaphore
@@ -82,37 +103,60 @@ class Services:
         """Return the services that `settings` describe."""
         procfs = Procfs()
         database = Database(settings["DATABASE_URL"])
-        auth = _auth(settings, database)
-        work = _work(settings, database)
+        auth = build_auth(settings, database)
+        figures = build_figures(settings)
+        counting = Counting(figures)
+        work = build_work(settings, database, counting)
+        sms = build_sms(settings, database, counting)
+        messages = Messages(
+            outbox=sms["outbox"],
+            backend=work["backend"],
+            tasks=TaskStore(database),
+            host=settings["BELLHOP_HOST"],
+            places=threading.BoundedSemaphore(_places_to_send(settings["THREADS"])),
+        )
+        work["backend"].tell_end = messages.tell_end
         requests = KeptRequests(IdempotencyStore(database))
-        tokens, audit = auth["tokens"], auth["audit"]
-        return cls(
+        services = cls(
             procfs=procfs,
             uptime=UptimeReader(procfs),
             database=database,
-            people=PeopleStore(database),
+            figures=figures,
+            scrape=Scrape(figures),
             requests=requests,
-            sweeper=Sweeper(
-                store=TaskStore(database),
+            messages=messages,
+            sweeper=build_sweeper(
+                settings,
+                database,
                 outputs=work["outputs"],
-                host=settings["BELLHOP_HOST"],
-                lock_path=Path(settings["INSTANCE_PATH"]) / "sweeper.lock",
-                retention=Retention(
-                    seconds=settings["TASK_RETENTION_SECONDS"],
-                    count=settings["TASK_RETENTION_COUNT"],
-                ),
                 housekeeping=[
-                    tokens.remove_expired,
-                    audit.remove_old,
+                    auth["tokens"].remove_expired,
+                    auth["audit"].remove_old,
                     requests.remove_old,
+                    sms["outbox"].settle_lost,
+                    sms["outbox"].forget_old,
+                    messages.tell_missed,
                 ],
+                tell_missed=messages.tell_missed,
+                counting=counting,
             ),
             close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
             # Half of a worker's threads at most wait, the others answer.
             waiters=threading.BoundedSemaphore(max(1, settings["THREADS"] // 2)),
             **auth,
             **work,
+            **sms,
         )
+        services.scrape.readings = Readings(
+            check=services.check,
+            tasks=TaskStore(database),
+            host=settings["BELLHOP_HOST"],
+            room=room_of(settings),
+            instance=settings["INSTANCE_PATH"],
+            uptime=services.uptime,
+            procfs=procfs,
+        ).all()
+        return services
 
     def start(self, *, stopping: Callable[[], bool] = lambda: False) -> None:
         """Start what works by itself, in the process that is to serve.
@@ -122,6 +166,7 @@ class Services:
         """
         self.follower.stopping = stopping
         self._check_storage()
+        self.figures.serving()
         self.sweeper.start()
 
     def close(self) -> None:
@@ -129,6 +174,7 @@ class Services:
         deadline = time.monotonic() + self.close_seconds
         still_running = self.backend.close(seconds=self.close_seconds)
         self.notices.close()
+        self.gateway.close()
         swept = self.sweeper.close(seconds=max(0.1, deadline - time.monotonic()))
         self.database.close()
         if still_running or not swept:
@@ -139,7 +185,7 @@ class Services:
 
         Processes are named where none can be started.
         """
-        works = self._check_storage()
+        works = self._check_storage() | {"sms": _works("sms", self.templates.check)}
         starts = _works("processes", check_start)
         return works if starts else works | {"processes": False}
 
@@ -176,109 +222,35 @@ class Services:
             return Origin(owner=None, request_id=request_id)
         return Origin(identity.username, request_id, account=identity.account)
 
-    def wait_for_end(self, task_id: str, *, seconds: float) -> None:
-        """Wait for the end of a task that was started here, or for the time."""
+    def wait_for_end(self, task_id: str, *, seconds: float) -> TaskRecord | None:
+        """Wait for the end of a task that was started here, or for the time.
+
+        Return it as it is then; None where only the records know.
+        """
         deadline = time.monotonic() + seconds
+        task = None
         while (left := deadline - time.monotonic()) > 0:
-            ended = self.backend.wait(task_id, seconds=min(left, LOOK_SECONDS))
-            if ended or self.follower.stopping():
-                return
+            task = self.backend.wait(task_id, seconds=min(left, LOOK_SECONDS))
+            if task is None or task.finished or self.follower.stopping():
+                break
+        return task
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Bracket a request that waits; raise WaitersExceeded where too many do."""
-        if not self.waiters.acquire(blocking=False):
-            raise WaitersExceeded
-        try:
+        with place(self.waiters), self.figures.watching():
             yield
-        finally:
-            self.waiters.release()
 
 
-def _auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
-    """Return what knows who calls, by the names that Services has for it."""
-    store = AccountStore(database)
-    # Half of a worker's threads at most check passwords, the others answer.
-    passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
-    return {
-        "accounts": Accounts(
-            store=store,
-            passwords=passwords,
-            password_min_length=settings["PASSWORD_MIN_LENGTH"],
-            first_admin=(settings["ADMIN_USERNAME"], settings["ADMIN_PASSWORD"]),
-        ),
-        "login": PasswordLogin(
-            accounts=store,
-            logins=LoginStore(database),
-            passwords=passwords,
-            key=settings["RUN_KEY"],
-            secret_key=settings["SECRET_KEY"],
-        ),
-        "tokens": Tokens(store),
-        "signed_callers": SignedCallers(
-            accounts=store,
-            secret_key=settings["SECRET_KEY"],
-            max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
-        ),
-        "audit": Audit(
-            AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
-        ),
-    }
-
-
-def _work(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
-    """Return what runs tasks and shows them, by the names that Services has for it."""
-    instance = Path(settings["INSTANCE_PATH"])
-    store, notices = TaskStore(database), Notices()
-    outputs = OutputFolder(
-        instance / "output",
-        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
-        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
-    )
-    backend = ThreadBackend(
-        store=store,
-        outputs=outputs,
-        host=settings["BELLHOP_HOST"],
-        room={
-            "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
-            "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
-        },
-        grace_seconds=settings["EXEC_GRACE_SECONDS"],
-        line=WaitingLine(instance / "queue", notices=notices),
-    )
-    catalogue = Catalogue(
-        settings["EXEC_COMMANDS"],
-        allow_shell=settings["EXEC_ALLOW_SHELL"],
-        environment=settings["EXEC_ENVIRONMENT"],
-        timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
-    )
-    lookup = Lookup(
-        store=store,
-        outputs=outputs,
-        backend=backend,
-        cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
-    )
-    return {
-        "outputs": outputs,
-        "notices": notices,
-        "backend": backend,
-        "catalogue": catalogue,
-        "runs": Runs(
-            catalogue=catalogue,
-            backend=backend,
-            store=store,
-            outputs=outputs,
-            line_count=settings["CMD_LINE_NUM"],
-        ),
-        "lookup": lookup,
-        "follower": Follower(lookup=lookup, outputs=outputs, notices=notices),
-    }
+def _places_to_send(threads: int) -> int:
+    """Return how many send at a time: one that hangs leaves some threads free."""
+    return max(1, threads - max(1, threads // 8))
 
 
 def _works(name: str, check: Callable[[], None]) -> bool:
     try:
         check()
-    except (StorageUnavailable, OSError, RuntimeError) as error:
+    except (StorageUnavailable, InvalidInput, OSError, RuntimeError) as error:
         log.warning("check.failed", check=name, error=str(error.__cause__ or error))
         return False
     return True

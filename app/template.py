@@ -1,13 +1,14 @@
-"""Arguments of a program with places for values, each of which stays one argument."""
+"""Texts with places for values, and how a value is written in one."""
 
+import json
 import re
 from collections.abc import Mapping
 
-_PIECE = re.compile(r"\{\{|\}\}|\{([a-z][a-z0-9_]*)\}|[{}]")
+_PIECE = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|[{}]")
 
 
 class Template:
-    """One argument; `{name}` is where a value goes, `{{` and `}}` are braces.
+    """One text; `{name}` is where a value goes, `{{` and `}}` are braces.
 
     Raises ValueError where a brace is neither.
     """
@@ -34,6 +35,15 @@ class Template:
         return frozenset(self._names)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the argument, the values in it as they are."""
+        """Return the text, the values in it as they are."""
         rest = zip(self._names, self._literals[1:], strict=True)
         return self._literals[0] + "".join(values[name] + text for name, text in rest)
+
+
+def written(value: str | float | bool) -> str:
+    """Return a single value of JSON as text."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # JSON has one kind of number: 3.0 is the integer 3
+    return json.dumps(value)

@@ -1,12 +1,7 @@
-"""The terminal's door: `flask --app server user …` and `flask --app server token`.
-
-What is printed is for other programs to read; the log goes to stderr.
-"""
+"""`flask --app server user …` and `flask --app server token`."""
 
 import os
 import sys
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import click
@@ -14,33 +9,15 @@ from flask import Flask
 from flask.cli import AppGroup
 
 from app.api.schemas.user import USER, USER_CHANGES
-from app.errors import BellhopError, InvalidInput
+from app.errors import InvalidInput
 from app.schema import Schema
 from app.services import Services
-from config.logger import config_logger, log_settings
 
-Command = Callable[..., None]
+from .door import Command, Served
 
 
-def register(app: Flask) -> None:
-    """Give `app` its commands."""
-    services: Services = app.extensions["bellhop"]
-
-    def served(command: Command) -> Command:
-        """Let a command use the services, and say in one line what went wrong."""
-
-        @wraps(command)
-        def run(*arguments: Any, **options: Any) -> None:
-            config_logger(**log_settings(app.config), stream=sys.stderr)
-            try:
-                command(services, *arguments, **options)
-            except BellhopError as error:
-                raise click.ClickException(str(error)) from error
-            finally:
-                services.close()
-
-        return run
-
+def register(app: Flask, served: Served) -> None:
+    """Give `app` the commands of users."""
     users = AppGroup("user", help="The users of the service.")
     users.command("add")(_with_password(served(_add), admin=True))
     users.command("list")(served(_list))

@@ -1,0 +1,229 @@
+"""Makes the parts of the services, by the names that Services has for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from app.auth.accounts import Accounts
+from app.auth.audit import Audit
+from app.auth.login import PasswordLogin
+from app.auth.passwords import Passwords
+from app.auth.signatures import SignedCallers
+from app.auth.tokens import Tokens
+from app.metrics.figures import Figures
+from app.sms.gateway import SmsGateway
+from app.sms.limits import SmsLimits
+from app.sms.outbox import Outbox, SmsRetention
+from app.sms.receipts import Receipts
+from app.sms.registry import load
+from app.sms.templates import SmsTemplates
+from app.storage.account_store import AccountStore
+from app.storage.audit_store import AuditStore
+from app.storage.engine import Database
+from app.storage.login_store import LoginStore
+from app.storage.message_store import MessageStore
+from app.storage.people_store import PeopleStore
+from app.storage.task_store import Room, TaskStore
+from app.tasks.catalogue import Catalogue
+from app.tasks.follow import Follower
+from app.tasks.lookup import Lookup
+from app.tasks.notices import Notices
+from app.tasks.output import OutputFolder
+from app.tasks.runs import Runs
+from app.tasks.sweeper import Retention, Sweeper
+from app.tasks.thread_backend import ThreadBackend
+from app.tasks.waiting_line import WaitingLine
+from app.tasks.worker import Worker
+
+from .counting import Counting
+
+# To write the ends of runs down and to stop the sweeper, after the runs' own time.
+CLOSE_SECONDS = 3.0
+
+
+def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
+    """Return what knows who calls, by the names that Services has for it."""
+    store = AccountStore(database)
+    # Half of a worker's threads at most check passwords, the others answer.
+    passwords = Passwords(max_waiting=max(1, settings["THREADS"] // 2))
+    return {
+        "accounts": Accounts(
+            store=store,
+            passwords=passwords,
+            password_min_length=settings["PASSWORD_MIN_LENGTH"],
+            first_admin=(settings["ADMIN_USERNAME"], settings["ADMIN_PASSWORD"]),
+        ),
+        "login": PasswordLogin(
+            accounts=store,
+            logins=LoginStore(database),
+            passwords=passwords,
+            key=settings["RUN_KEY"],
+            secret_key=settings["SECRET_KEY"],
+        ),
+        "tokens": Tokens(store),
+        "signed_callers": SignedCallers(
+            accounts=store,
+            secret_key=settings["SECRET_KEY"],
+            max_age_seconds=settings["EXEC_TOKEN_SECONDS"],
+        ),
+        "audit": Audit(
+            AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
+        ),
+    }
+
+
+def room_of(settings: Mapping[str, Any]) -> dict[str, Room]:
+    """Return how many tasks of each kind may run and wait."""
+    return {
+        "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
+        "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
+        "sms": Room(settings["SMS_MAX_RUNNING"], settings["SMS_MAX_QUEUED"]),
+    }
+
+
+def build_figures(settings: Mapping[str, Any]) -> Figures:
+    """Return what counts; see Figures."""
+    return Figures(
+        kinds=room_of(settings),
+        providers=settings["SMS_PROVIDER"],
+        folder=settings["METRICS_FOLDER"],
+        seat=settings["METRICS_SEAT"],
+    )
+
+
+def build_work(
+    settings: Mapping[str, Any], database: Database, counting: Counting
+) -> dict[str, Any]:
+    """Return what runs tasks and shows them, by the names that Services has for it."""
+    instance = Path(settings["INSTANCE_PATH"])
+    store, notices = TaskStore(database), Notices()
+    outputs = OutputFolder(
+        instance / "output",
+        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
+        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
+    )
+    backend = ThreadBackend(
+        store=store,
+        outputs=outputs,
+        host=settings["BELLHOP_HOST"],
+        room=room_of(settings),
+        observe=counting.task,
+        grace_seconds=settings["EXEC_GRACE_SECONDS"],
+        line=WaitingLine(instance / "queue", notices=notices),
+    )
+    catalogue = Catalogue(
+        settings["EXEC_COMMANDS"],
+        allow_shell=settings["EXEC_ALLOW_SHELL"],
+        environment=settings["EXEC_ENVIRONMENT"],
+        timeout_seconds=settings["EXEC_TIMEOUT_SECONDS"],
+    )
+    lookup = Lookup(
+        store=store,
+        outputs=outputs,
+        backend=backend,
+        cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
+    )
+    return {
+        "outputs": outputs,
+        "notices": notices,
+        "backend": backend,
+        "catalogue": catalogue,
+        "runs": Runs(
+            catalogue=catalogue,
+            backend=backend,
+            store=store,
+            outputs=outputs,
+            line_count=settings["CMD_LINE_NUM"],
+        ),
+        "lookup": lookup,
+        "follower": Follower(lookup=lookup, outputs=outputs, notices=notices),
+    }
+
+
+def build_sms(
+    settings: Mapping[str, Any], database: Database, counting: Counting
+) -> dict[str, Any]:
+    """Return what sends messages, by the names that Services has for it."""
+    store, people = MessageStore(database), PeopleStore(database)
+    templates = SmsTemplates(settings["SMS_TEMPLATES"])
+    providers = load(settings["SMS_CONF"], settings["SMS_PROVIDER"])
+    gateway = SmsGateway(
+        providers,
+        order=settings["SMS_PROVIDER"],
+        receipts_url=partial(_receipts_url, settings),
+        observe=counting.sms,
+    )
+    kinds = ("receiver", "template", "caller", "country", "total")
+    limits = SmsLimits(
+        **{kind: settings[f"SMS_LIMIT_{kind.upper()}"] for kind in kinds}
+    )
+    host = settings["BELLHOP_HOST"]
+
+    def is_gone(row: Mapping[str, Any]) -> bool:
+        """Return whether a worker is no more; another host's cannot be seen."""
+        is_here = database.is_sqlite or row["host"] == host
+        return is_here and not Worker.parse(row["worker"]).is_alive()
+
+    outbox = Outbox(
+        store=store,
+        people=people,
+        templates=templates,
+        gateway=gateway,
+        limits=limits,
+        retention=SmsRetention(
+            contents_seconds=settings["SMS_RETENTION_SECONDS"],
+            seconds=settings["AUDIT_RETENTION_SECONDS"],
+            key=settings["SECRET_KEY"],
+        ),
+        host=host,
+        worker=lambda: str(Worker.current()),
+        is_gone=is_gone,
+    )
+    secret = settings["SMS_RECEIPTS_SECRET"]
+    return {
+        "people": people,
+        "templates": templates,
+        "limits": limits,
+        "gateway": gateway,
+        "outbox": outbox,
+        "receipts": Receipts(
+            store=store,
+            providers=providers,
+            secret=secret,
+            observe=counting.receipt,
+        ),
+    }
+
+
+def _receipts_url(settings: Mapping[str, Any], provider: str) -> str | None:
+    """Return where a provider reports to, None where it cannot reach this service."""
+    if not settings["PUBLIC_URL"]:
+        return None
+    path = f"/api/sms/receipts/{provider}/{settings['SMS_RECEIPTS_SECRET']}"
+    return f"{settings['PUBLIC_URL'].rstrip('/')}{path}"
+
+
+def build_sweeper(
+    settings: Mapping[str, Any],
+    database: Database,
+    *,
+    outputs: OutputFolder,
+    housekeeping: Sequence[Callable[[], None]],
+    tell_missed: Callable[[], None],
+    counting: Counting,
+) -> Sweeper:
+    """Return what sweeps up, with what it has others do now and then."""
+    return Sweeper(
+        store=TaskStore(database),
+        outputs=outputs,
+        host=settings["BELLHOP_HOST"],
+        lock_path=Path(settings["INSTANCE_PATH"]) / "sweeper.lock",
+        retention=Retention(
+            seconds=settings["TASK_RETENTION_SECONDS"],
+            count=settings["TASK_RETENTION_COUNT"],
+        ),
+        housekeeping=housekeeping,
+        tell_missed=tell_missed,
+        observe=counting.task,
+    )
