@@ -11,6 +11,7 @@ import re
 import selectors
 import socket
 import struct
+import sys
 import time
 from functools import partial
 from typing import Any
@@ -100,7 +101,8 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             return False
         except OSError:
             return True  # which the thread will find out
-        most_bytes = self.wsgi.config["MAX_CONTENT_LENGTH"]
+        # None is Flask's word for no limit.
+        most_bytes = self.wsgi.config["MAX_CONTENT_LENGTH"] or sys.maxsize
         has_more = len(seen) > conn.arrived  # or it has hung up
         if has_more and not is_whole(seen, most_bytes=most_bytes):
             conn.arrived = len(seen)

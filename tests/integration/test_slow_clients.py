@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.servers import bare
 from tests.servers import Server, running, wait_until
 
 HALVES = {
@@ -121,6 +122,14 @@ def test_a_body_that_is_too_large_is_refused_before_it_comes(server: Server) -> 
     with connected(server) as client:
         client.sendall(head)
         assert answer(client).startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_application_without_a_limit_waits_for_any_body(tmp_path: Path) -> None:
+    with bare(tmp_path, workers="1") as other, connected(other) as client:
+        client.sendall(b"POST /run HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+        time.sleep(0.05)  # or its body might arrive at once
+        client.sendall(b"}")
+        assert answer(client).startswith(b"HTTP/1.1 200 ")
 
 
 def test_what_is_no_http_is_refused_at_once(server: Server) -> None:
