@@ -6,13 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from .engine import Database
+from .prepared import Change
 from .tables import audit
 
 Row = Mapping[str, Any]
 
 
 # Made once: to make a statement takes longer than to execute it.
-_ADD = sa.insert(audit)
+_ADD = Change(sa.insert(audit))
 _ALIKE = (
     sa.select(sa.func.count())
     .select_from(audit)
@@ -37,7 +38,7 @@ class AuditStore:
 
     def add(self, row: Row) -> None:
         """Add a row."""
-        self._database.write_together(lambda connection: connection.execute(_ADD, row))
+        self._database.write_together(lambda connection: _ADD.execute(connection, row))
 
     def add_nobodys(self, row: Row, *, since: float, limit: int) -> bool:
         """Add a row of nobody's, unless there are `limit` like it since then.
@@ -51,7 +52,7 @@ class AuditStore:
             found = connection.execute(_ALIKE, {**alike, "since": since})
             if found.scalar_one() >= limit:
                 return False
-            connection.execute(_ADD, row)
+            _ADD.execute(connection, row)
             return True
 
         return self._database.write_together(write)

@@ -6,16 +6,20 @@ import sqlalchemy as sa
 
 from app.errors import KeyInFlight, NotAuthenticated
 
+from .prepared import Change, Prepared
 from .tables import accounts, idempotency
 
 # Made once: to make a statement takes longer than to execute it.
-_NAME = (
+_NAME = Prepared(
     sa.select(accounts.c.username)
     .where(accounts.c.number == sa.bindparam("of_account"))
     .with_for_update(read=True)
 )
-_TIE = sa.update(idempotency).where(
-    idempotency.c.digest == sa.bindparam("of_request"), idempotency.c.task_id.is_(None)
+_TIE = Change(
+    sa.update(idempotency).where(
+        idempotency.c.digest == sa.bindparam("of_request"),
+        idempotency.c.task_id.is_(None),
+    )
 )
 
 
@@ -50,10 +54,10 @@ def owner_now(
     """
     if account is None:
         return owner
-    name = connection.scalar(_NAME, {"of_account": account})
-    if name is None:
+    found = _NAME.rows(connection, of_account=account)
+    if not found:
         raise NotAuthenticated
-    return str(name)
+    return str(found[0]["username"])
 
 
 def tie(connection: sa.Connection, request: str | None, made: str) -> None:
@@ -64,6 +68,5 @@ def tie(connection: sa.Connection, request: str | None, made: str) -> None:
     """
     if request is None:
         return
-    tied = connection.execute(_TIE, {"of_request": request, "task_id": made})
-    if tied.rowcount == 0:
+    if not _TIE.execute(connection, {"of_request": request, "task_id": made}):
         raise KeyInFlight

@@ -17,7 +17,7 @@ from .engine import Database
 from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
-from .prepared import Prepared
+from .prepared import Change, Conflict, Prepared
 from .tables import UNFINISHED, UNTOLD, idempotency, tasks, used_uuids
 
 Row = Mapping[str, Any]
@@ -28,19 +28,23 @@ USED_SECONDS = 2 * 86400.0
 # Made once: to make a statement takes longer than to execute it. What is written goes
 # by the names of columns.
 _OF_ID = tasks.c.task_id == sa.bindparam("of_id")
-_ADD = sa.insert(tasks)
+_ADD = Change(sa.insert(tasks))
 _FIND = Prepared(sa.select(tasks).where(_OF_ID))
-_CHANGE = sa.update(tasks).where(_OF_ID)
-_CHANGE_UNFINISHED = _CHANGE.where(UNFINISHED)
-_TAKE_OUTPUT = _CHANGE.where(
-    tasks.c.polled_offset == sa.bindparam("seen_offset"), tasks.c.polled_end.is_(False)
+_UPDATE = sa.update(tasks).where(_OF_ID)
+_CHANGE = Change(_UPDATE)
+_CHANGE_UNFINISHED = Change(_UPDATE.where(UNFINISHED))
+_TAKE_OUTPUT = Change(
+    _UPDATE.where(
+        tasks.c.polled_offset == sa.bindparam("seen_offset"),
+        tasks.c.polled_end.is_(False),
+    )
 )
 _OF_SLOT = tasks.c.slot == sa.bindparam("of_slot")
-_HOLDER = sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED)
+_HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
     sa.select(tasks).where(_OF_SLOT).order_by(tasks.c.number.desc()).limit(1)
 )
-_LINE = (
+_LINE = Prepared(
     sa.select(*(tasks.c[name] for name in LINE_COLUMNS))
     .where(
         tasks.c.host == sa.bindparam("of_host"),
@@ -90,20 +94,24 @@ class TaskStore:
         where as many run and wait as may, KeyInFlight where its request has started
         another, or is kept no more.
         """
-        with self._database.write() as connection:
+
+        def write(connection: sa.Connection) -> bool:
             self._database.lock(connection, f"admission {row['host']}")
             owner = owner_now(connection, row["owner"], admission.account)
-            now: dict[str, Any] = {"owner": owner}
             _use_up(connection, admission)
-            if task_id := connection.scalar(_HOLDER, {"of_slot": row["slot"]}):
-                raise SlotBusy(task_id)
-            now |= _place(connection, {**row, **now}, admission.room)
+            if row["slot"] is not None:
+                for holder in _HOLDER.rows(connection, of_slot=row["slot"]):
+                    raise SlotBusy(holder["task_id"])
+            new = {**row, "owner": owner}
+            new |= _place(connection, new, admission.room)
             tie(connection, admission.request, row["task_id"])
             try:
-                connection.execute(_ADD, {**row, **now})
-            except sa.exc.IntegrityError as error:  # taken on another host just now
+                _ADD.execute(connection, new)
+            except Conflict as error:  # the slot was taken on another host just now
                 raise SlotBusy from error
-        return bool(now["is_queued"])
+            return bool(new["is_queued"])
+
+        return self._database.write_together(write)
 
     def withdraw(self, task_id: str, admission: Admission) -> None:
         """Forget a task that could not be begun, and what its admission has used up."""
@@ -273,10 +281,10 @@ class TaskStore:
         """
         return sa.true() if self._database.is_sqlite else tasks.c.host == host
 
-    def _change(self, statement: sa.Update, **values: Any) -> bool:
-        """Write columns of a task by a statement; return whether there was one."""
+    def _change(self, change: Change, **values: Any) -> bool:
+        """Write columns of a task; return whether there was one to be changed."""
         return self._database.write_together(
-            lambda connection: connection.execute(statement, values).rowcount == 1
+            lambda connection: change.execute(connection, values) == 1
         )
 
 
@@ -304,8 +312,7 @@ def _place(connection: sa.Connection, row: Row, room: Room) -> dict[str, Any]:
 
 
 def _unfinished(connection: sa.Connection, host: str, kind: str) -> Sequence[Row]:
-    found = connection.execute(_LINE, {"of_host": host, "of_kind": kind})
-    return [dict(row) for row in found.mappings()]
+    return _LINE.rows(connection, of_host=host, of_kind=kind)
 
 
 def _use_up(connection: sa.Connection, admission: Admission) -> None:
