@@ -148,7 +148,8 @@ def test_tasks_and_what_they_write_are_counted_as_they_ended(server: Server) -> 
     held = load.run({"cmd": "echo; sleep 1000", "wait_seconds": 0})["task_id"]
     href = f"/v3/task/{held}"
     with closing(server.get(f"{href}/output?follow=1", auth=ADMIN, stream=True)) as to:
-        assert next(to.iter_content(1)) == b"\n"
+        output = to.iter_content(1)  # kept, or the connection would be closed
+        assert next(output) == b"\n"
         now = load.scrape()
         assert now.value("watchers") == 1
         assert now.value("tasks_running", kind="exec") == 1
@@ -320,7 +321,8 @@ def test_nothing_goes_back_when_workers_are_killed_and_replaced(
         task_id = load.run({"cmd": "echo; sleep 1000", "wait_seconds": 0})["task_id"]
         path = f"/v3/task/{task_id}/output?follow=1"
         followed = stack.enter_context(server.get(path, auth=ADMIN, stream=True))
-        assert next(followed.iter_content(1)) == b"\n"
+        output = followed.iter_content(1)  # kept, or the connection would be closed
+        assert next(output) == b"\n"
         wait_until(lambda: load.scrape().value("workers") == WORKERS)
         last = load.scrape()
         assert last.value("watchers") == 1
