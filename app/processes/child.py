@@ -1,13 +1,14 @@
 """One running command: it owns the process, its output pipe and its end.
 
-A single thread calls :meth:`Child.run`; any other may call :meth:`Child.stop`.
-What becomes of the output and of the record is the caller's affair.
+One thread at a time calls :meth:`Child.attend` and, at last, :meth:`Child.run`; any
+other may call :meth:`Child.stop`. What becomes of the output and of the record is the
+caller's affair.
 """
 
 import fcntl
 import os
 import resource
-import selectors
+import select
 import signal
 import subprocess
 import threading
@@ -30,6 +31,8 @@ from .table import (
 # What the pipe holds and one read takes: with the kernel's 64 KiB a flooding
 # command waits more often, more gains little.
 PIPE_BYTES = 256 * 1024
+# What one read takes until one was filled: most commands write little at a time.
+FIRST_READ_BYTES = 8 * 1024
 # How long output may still come after the command has exited: enough for what is
 # in the pipe and for a `tee` at its end, not for a daemon that holds the pipe.
 DRAIN_SECONDS = 0.25
@@ -76,45 +79,67 @@ class Child:
         self._stop_reason: str | None = None
         self._wake = -1  # an eventfd, so that a stop interrupts the wait for output
         self._stop_lock = threading.Lock()  # guards _stop_reason and _wake
+        self._buffer = memoryview(bytearray(FIRST_READ_BYTES))
+        self._poll = select.poll()
+        self._answers: dict[int, Callable[[], None]] = {}
 
     def __repr__(self) -> str:
         state = "exited" if self._exited else "running" if self._pid else "not started"
         return f"<Child pid={self._pid} {state}>"
 
-    def start(self) -> None:
-        """Start the process; raise OSError where the system will not."""
+    @property
+    def is_started(self) -> bool:
+        """Whether there is, or was, a process."""
+        return self._pid > 0
+
+    def start(self, sink: Sink, stderr_sink: Sink | None = None) -> None:
+        """Start the process; raise OSError where the system will not.
+
+        All output is passed to `sink`; what it writes to stderr goes to a sink of its
+        own where that is kept apart.
+        """
         with ExitStack() as opened:
             with ExitStack() as writers:
-                outputs = [
-                    self._open_pipe(opened, writers)
-                    for _ in range(1 + self._command.separate_stderr)
-                ]
+                outputs = [self._open_pipe(opened, writers, sink)]
+                if self._command.separate_stderr:
+                    apart = self._open_pipe(opened, writers, stderr_sink or sink)
+                    outputs.append(apart)
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 opened.callback(self._close_wake)
                 self._popen, self._pidfd = _start(self._command, *outputs)
             opened.callback(os.close, self._pidfd)
             self._pid = self._popen.pid
+            self._deadline = time.monotonic() + self._command.timeout_seconds
             opened.push(self._kill_unfollowed)
+            self._expect(self._pidfd, self._reap)
+            self._expect(self._wake, self._woken)
             self._opened = opened.pop_all()
 
-    def run(self, sink: Sink, stderr_sink: Sink | None = None) -> Ending:
-        """Pass all output to `sink` until the command and what it started are gone.
+    def attend(self, seconds: float) -> bool:
+        """Pass output on for so long, or until the command's end.
 
-        What it writes to stderr goes to a sink of its own where that is kept apart. The
-        command's exit is its end, not the end of a pipe, which a background process
+        Return whether it has exited and left nothing behind: then its end is known at
+        once. Where an error of a sink ends it, so does the command.
+        """
+        with ExitStack() as failed:
+            failed.push(self._opened)
+            left = self._deadline - time.monotonic()
+            self._pump(self._over, min(seconds, left))
+            if not self._exited or self._stop_reason:
+                is_clean = False
+            else:
+                is_clean = self._pump(self._all_gone, DRAIN_SECONDS, look=LOOK_SECONDS)
+            failed.pop_all()
+        return is_clean
+
+    def run(self) -> Ending:
+        """Pass all output on until the command and what it started are gone.
+
+        The command's exit is its end, not the end of a pipe, which a background process
         could hold for ever.
         """
-        self._buffer = memoryview(bytearray(PIPE_BYTES))
-        pipes = zip(self._pipes, (sink, stderr_sink or sink), strict=False)
-        reads = [(pipe, partial(self._read, pipe, each)) for pipe, each in pipes]
-        with self._opened, selectors.DefaultSelector() as self._selector:
-            for descriptor, answer in (
-                *reads,
-                (self._pidfd, self._reap),
-                (self._wake, self._woken),
-            ):
-                self._selector.register(descriptor, selectors.EVENT_READ, answer)
-            self._pump(self._over, self._command.timeout_seconds)
+        with self._opened:
+            self._pump(self._over, self._deadline - time.monotonic())
             if self._exited and self._limit_reached():
                 reason, leftovers = "limit", self._end_everything()
             elif self._exited:
@@ -147,28 +172,34 @@ class Child:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            for key, _ in self._selector.select(min(left, look)):
-                key.data()
+            for descriptor, _ in self._poll.poll(min(left, look) * 1000):
+                self._answers[descriptor]()
         return True
+
+    def _expect(self, descriptor: int, answer: Callable[[], None]) -> None:
+        self._poll.register(descriptor, select.POLLIN)
+        self._answers[descriptor] = answer
 
     def _read(self, pipe: int, sink: Sink) -> None:
         try:
             count = os.readv(pipe, [self._buffer])
         except BlockingIOError:
             return
-        if count:
-            sink(self._buffer[:count])
-        else:
+        if count == 0:
             self._pipes.remove(pipe)
-            self._selector.unregister(pipe)
+            self._poll.unregister(pipe)
+            return
+        sink(self._buffer[:count])
+        if count == FIRST_READ_BYTES:
+            self._buffer = memoryview(bytearray(PIPE_BYTES))
 
     def _reap(self) -> None:
         self._exited = True
-        self._selector.unregister(self._pidfd)
+        self._poll.unregister(self._pidfd)
         self._code, self._usage = _wait(self._popen)
 
     def _woken(self) -> None:
-        self._selector.unregister(self._wake)
+        self._poll.unregister(self._wake)
 
     def _over(self) -> bool:
         return self._exited or self._stop_reason is not None
@@ -244,8 +275,10 @@ class Child:
                     os.killpg(self._pid, signal.SIGKILL)
             self._popen.wait()
 
-    def _open_pipe(self, opened: ExitStack, writers: ExitStack) -> IO[bytes]:
-        """Return the writing end of a new pipe; the other one is ours to read."""
+    def _open_pipe(
+        self, opened: ExitStack, writers: ExitStack, sink: Sink
+    ) -> IO[bytes]:
+        """Return the writing end of a new pipe, whose other end is passed to `sink`."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
         opened.callback(os.close, reader)
         output = writers.enter_context(os.fdopen(writer, "wb", buffering=0))
@@ -253,6 +286,7 @@ class Child:
         with suppress(OSError):  # the user's share of pipe memory is used up
             fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._pipes.append(reader)
+        self._expect(reader, partial(self._read, reader, sink))
         return output
 
     def _close_wake(self) -> None:

@@ -36,12 +36,13 @@ from app.storage.ownership import Viewer
 from app.storage.people_store import PeopleStore
 from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
-from app.tasks.follow import LOOK_SECONDS, Follower
+from app.tasks.follow import Follower
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.order import Origin
 from app.tasks.output import OutputFolder
+from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
 from app.tasks.report_job import Piece, Report, Wait
 from app.tasks.runs import Runs
@@ -222,17 +223,18 @@ class Services:
             return Origin(owner=None, request_id=request_id)
         return Origin(identity.username, request_id, account=identity.account)
 
-    def wait_for_end(self, task_id: str, *, seconds: float) -> TaskRecord | None:
-        """Wait for the end of a task that was started here, or for the time.
+    def patience(self, seconds: float) -> Patience:
+        """Return how long somebody waits: not after this process is to end."""
+        return Patience(seconds, has_to_go=self.follower.stopping)
+
+    def wait_for_end(self, task_id: str, patience: Patience) -> TaskRecord | None:
+        """Wait for the end of a task that was started here, for as long as one does.
 
         Return it as it is then; None where only the records know.
         """
-        deadline = time.monotonic() + seconds
-        task = None
-        while (left := deadline - time.monotonic()) > 0:
-            task = self.backend.wait(task_id, seconds=min(left, LOOK_SECONDS))
-            if task is None or task.finished or self.follower.stopping():
-                break
+        task = self.backend.wait(task_id, seconds=0)
+        while task and not task.finished and (seconds := patience.seconds()):
+            task = self.backend.wait(task_id, seconds=seconds)
         return task
 
     @contextmanager

@@ -11,6 +11,7 @@ from app.errors import MessageExists, SmsLimitExceeded
 
 from .engine import Database
 from .ownership import Viewer, owner_now, seen_by, tie
+from .prepared import Change, Conflict, Prepared
 from .tables import (
     REMEMBERED,
     UNSENT,
@@ -25,6 +26,8 @@ Row = Mapping[str, Any]
 
 # Subjects of one query: SQLite takes 32766 parameters.
 _SUBJECTS = 10_000
+# Rows that are written one by one: of more SQLAlchemy's own cost is the smaller part.
+_SOME = 10
 
 
 @dataclass(frozen=True)
@@ -87,52 +90,52 @@ _OF_STATE = (
 )
 
 
-def _new(name: str) -> sa.BindParameter[Any]:
-    """Return the place of a column's value: names of columns are not free for it."""
-    return sa.bindparam(f"new_{name}", type_=message_receivers.c[name].type)
+class _Rows:
+    """A statement that writes rows: some one by one, many by SQLAlchemy at once."""
+
+    def __init__(self, statement: sa.Insert | sa.Update) -> None:
+        self._statement = statement
+        self._change = Change(statement)
+
+    def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
+        """Execute it for each row."""
+        if len(rows) > _SOME:
+            connection.execute(self._statement, rows)
+            return
+        for row in rows:
+            self._change.execute(connection, row)
 
 
 def _unless_told(name: str) -> sa.ColumnElement[Any]:
     """Return what settling sets: what is delivered or lost by now stays so."""
     told = message_receivers.c[name]
+    # Names of columns are not free for what is no column's value.
+    new = sa.bindparam(f"new_{name}", type_=told.type)
     if name in _NEWS:
-        return sa.func.coalesce(told, _new(name))
-    return sa.case((_QUEUED, _new(name)), else_=told)
+        return sa.func.coalesce(told, new)
+    return sa.case((_QUEUED, new), else_=told)
 
 
-# Made once: to make a statement takes longer than to execute it.
-_ADD_MESSAGE = sa.insert(messages).returning(messages.c.number)
-_ADD_RECEIVER = sa.insert(message_receivers)
-_ADD_USE = sa.insert(message_usage)
-_ADD_EVENT = sa.insert(message_events)
-_OF_NUMBER = messages.c.number == sa.bindparam("new_number")
+# Made once: to make a statement takes longer than to execute it. What is written goes
+# by the names of columns.
+_ADD_MESSAGE = Change(sa.insert(messages))
+_NUMBER = Prepared(
+    sa.select(messages.c.number).where(
+        messages.c.message_id == sa.bindparam("of_message")
+    )
+)
+_ADD_RECEIVERS = _Rows(sa.insert(message_receivers))
+_ADD_USES = _Rows(sa.insert(message_usage))
+_ADD_EVENT = Change(sa.insert(message_events))
+_CHANGE = sa.update(messages).where(messages.c.number == sa.bindparam("of_number"))
+_ASK = Change(_CHANGE)
 # What was given up as lost is not finished any more.
-_UNSENT = sa.and_(_OF_NUMBER, UNSENT)
-_ASK = (
-    sa.update(messages)
-    .where(_OF_NUMBER)
-    .values(
-        {
-            name: sa.bindparam(f"new_{name}")
-            for name in ("touched", "provider", "worker")
-        }
-    )
-)
-_FINISH = (
-    sa.update(messages)
-    .where(_UNSENT)
-    .values(
-        {
-            name: sa.bindparam(f"new_{name}")
-            for name in ("touched", "finished", "verdict", "attempts")
-        }
-    )
-)
-_SETTLE = (
+_FINISH = Change(_CHANGE.where(UNSENT))
+_SETTLE = _Rows(
     sa.update(message_receivers)
     .where(
-        message_receivers.c.message == _new("message"),
-        message_receivers.c.position == _new("position"),
+        message_receivers.c.message == sa.bindparam("of_message"),
+        message_receivers.c.position == sa.bindparam("of_position"),
     )
     .values({name: _unless_told(name) for name in (*_NEWS, *_OF_STATE)})
 )
@@ -172,11 +175,10 @@ class MessageStore:
                 {**new, "position": position, "receiver": receiver}
                 for position, receiver in enumerate(receivers)
             ]
-            connection.execute(_ADD_RECEIVER, rows)
+            _ADD_RECEIVERS.execute(connection, rows)
             if quotas:
                 used = {"message_id": row["message_id"], "at": row["created"]}
-                rows = [{**used, **vars(use)} for use in uses]
-                connection.execute(_ADD_USE, rows)
+                _ADD_USES.execute(connection, [{**used, **vars(use)} for use in uses])
             return number
 
         return self._database.write_together(write)
@@ -202,14 +204,9 @@ class MessageStore:
 
         It `is_next` where another one was asked before.
         """
-        asked = {
-            "number": number,
-            "touched": at,
-            "provider": provider,
-            "worker": worker,
-        }
+        asked = {"touched": at, "provider": provider, "worker": worker}
         with self._database.write() as connection:
-            connection.execute(_ASK, _as_new(asked))
+            _ASK.execute(connection, {"of_number": number, **asked})
             _settle(connection, number, settled, at)
             if is_next:
                 _note(connection, number, at, "asked", provider=provider)
@@ -228,13 +225,11 @@ class MessageStore:
 
         Where it does not count, it is against no limit and its request may come again.
         """
-        finished = {"verdict": verdict, "attempts": attempts}
-        times = {"touched": at, "finished": at}
+        said = {"verdict": verdict, "attempts": attempts}
+        finished = {"of_number": number, "touched": at, "finished": at, **said}
 
         def write(connection: sa.Connection) -> None:
-            connection.execute(
-                _FINISH, _as_new({"number": number, **times, **finished})
-            )
+            _FINISH.execute(connection, finished)
             _settle(connection, number, settled, at)
             if not counts:
                 of_number = messages.c.number == number
@@ -426,9 +421,11 @@ class MessageStore:
 
 def _insert(connection: sa.Connection, row: Row) -> int:
     try:
-        return int(connection.execute(_ADD_MESSAGE, row).scalar_one())
-    except sa.exc.IntegrityError as error:
+        _ADD_MESSAGE.execute(connection, row)
+    except Conflict as error:
         raise MessageExists from error
+    found = _NUMBER.rows(connection, of_message=row["message_id"])
+    return int(found[0]["number"])
 
 
 def _check(
@@ -490,20 +487,22 @@ def _settle(
 ) -> None:
     if not settled:
         return
-    common = {"message": number, "changed": at}
-    connection.execute(_SETTLE, [_as_new(common | vars(each)) for each in settled])
+    _SETTLE.execute(connection, [_settling(number, each, at) for each in settled])
     counts = Counter((each.provider, each.state) for each in settled)
     for (provider, state), count in counts.items():
         facts = {"provider": provider, "state": state, "detail": str(count)}
         _note(connection, number, at, "answered", **facts)
 
 
-def _as_new(values: Row) -> Row:
-    return {f"new_{name}": value for name, value in values.items()}
+def _settling(number: int, settled: Settled, at: float) -> Row:
+    """Return the values of what settles a receiver."""
+    facts = vars(settled) | {"changed": at}
+    new = {f"new_{name}": facts[name] for name in (*_NEWS, *_OF_STATE)}
+    return {"of_message": number, "of_position": settled.position, **new}
 
 
 def _note(
     connection: sa.Connection, number: int, at: float, event: str, **facts: Any
 ) -> None:
     row = {"message": number, "at": at, "event": event, **facts}
-    connection.execute(_ADD_EVENT, row)
+    _ADD_EVENT.execute(connection, row)

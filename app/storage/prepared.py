@@ -71,7 +71,7 @@ class Change:
                 return connection.execute(self._statement, values).rowcount
             text, constants = self._text(tuple(values))
             with closing(connection.connection.cursor()) as cursor:
-                cursor.execute(text, constants | values)
+                cursor.execute(text, {**constants, **values})
                 return cursor.rowcount
         except (sa.exc.IntegrityError, sqlite3.IntegrityError) as error:
             raise Conflict from error

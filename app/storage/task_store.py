@@ -22,6 +22,9 @@ from .tables import UNFINISHED, UNTOLD, idempotency, tasks, used_uuids
 
 Row = Mapping[str, Any]
 
+#: A task whose turn it is, and the worker in which it waits for that.
+Turn = tuple[str, str]
+
 # For how long a signed uuid is known to be used; none is fresh for longer.
 USED_SECONDS = 2 * 86400.0
 
@@ -44,8 +47,17 @@ _HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
     sa.select(tasks).where(_OF_SLOT).order_by(tasks.c.number.desc()).limit(1)
 )
+_TAKE_TURN = Change(
+    sa.update(tasks).where(
+        tasks.c.host == sa.bindparam("of_host"),
+        tasks.c.kind == sa.bindparam("of_kind"),
+        tasks.c.owner.is_not_distinct_from(sa.bindparam("of_owner", type_=sa.Text)),
+        tasks.c.is_queued,
+        UNFINISHED,
+    )
+)
 _LINE = Prepared(
-    sa.select(*(tasks.c[name] for name in LINE_COLUMNS))
+    sa.select(*(tasks.c[name] for name in LINE_COLUMNS), tasks.c.worker)
     .where(
         tasks.c.host == sa.bindparam("of_host"),
         tasks.c.kind == sa.bindparam("of_kind"),
@@ -134,23 +146,13 @@ class TaskStore:
         # Most who look have no turn; to write they would have to wait for each other.
         with self._database.read() as connection:
             line = Line(_unfinished(connection, host, kind), max_running=max_running)
-        if not any(_turns(line, task_ids)):
-            return []
+        let_in = [each for each in line.running() if each in task_ids]
+        if not any(each in task_ids for each in line.next_to_run()):
+            return let_in
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {host}")
-            rows = _unfinished(connection, host, kind)
-            line = Line(rows, max_running=max_running)
-            before, claimed = _turns(line, task_ids)
-            unfinished = tasks.c.host == host, tasks.c.kind == kind, UNFINISHED
-            owners = {row["task_id"]: row["owner"] for row in rows}
-            for turn, task_id in enumerate(claimed, line.next_turn):
-                of_owner = tasks.c.owner == owners[task_id], tasks.c.is_queued
-                theirs = sa.update(tasks).where(*unfinished, *of_owner)
-                connection.execute(theirs.values(turn=turn))
-            if claimed:
-                these = sa.update(tasks).where(tasks.c.task_id.in_(claimed))
-                connection.execute(these.values(is_queued=False))
-            return before + claimed
+            turns = _let_in(connection, host, kind, max_running, only=task_ids)
+        return let_in + [task_id for task_id, _ in turns]
 
     def queue(self, host: str, kind: str) -> Sequence[str]:
         """Return the tasks that wait on a host, in the order of their turns."""
@@ -216,6 +218,18 @@ class TaskStore:
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
         return self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
+
+    def hand_over(
+        self, task_id: str, *, host: str, kind: str, max_running: int, **values: Any
+    ) -> Sequence[Turn]:
+        """Write a task's end as finish does; return whose turn it is: they run now."""
+
+        def write(connection: sa.Connection) -> Sequence[Turn]:
+            self._database.lock(connection, f"admission {host}")
+            _CHANGE_UNFINISHED.execute(connection, {"of_id": task_id, **values})
+            return _let_in(connection, host, kind, max_running)
+
+        return self._database.write_together(write)
 
     def take_output(
         self, task_id: str, *, from_offset: int, to_offset: int, is_end: bool
@@ -288,12 +302,32 @@ class TaskStore:
         )
 
 
-def _turns(line: Line, task_ids: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return which of `task_ids` run, since a claim's answer was lost, or may now."""
-    return (
-        [each for each in line.running() if each in task_ids],
-        [each for each in line.next_to_run() if each in task_ids],
-    )
+def _let_in(
+    connection: sa.Connection,
+    host: str,
+    kind: str,
+    max_running: int,
+    *,
+    only: Collection[str] | None = None,
+) -> list[Turn]:
+    """Let those of the line run for whom there is room; return them.
+
+    With `only` no others are let in, but room is kept for those before them.
+    """
+    rows = _unfinished(connection, host, kind)
+    line = Line(rows, max_running=max_running)
+    of_id = {row["task_id"]: row for row in rows}
+    let_in: list[Turn] = []
+    for task_id in line.next_to_run():
+        if only is not None and task_id not in only:
+            continue
+        of_owner = of_id[task_id]["owner"]
+        theirs = {"of_host": host, "of_kind": kind, "of_owner": of_owner}
+        turn = line.next_turn + len(let_in)
+        _TAKE_TURN.execute(connection, {**theirs, "turn": turn})
+        _CHANGE.execute(connection, {"of_id": task_id, "is_queued": False})
+        let_in.append((task_id, of_id[task_id]["worker"]))
+    return let_in
 
 
 def _place(connection: sa.Connection, row: Row, room: Room) -> dict[str, Any]:

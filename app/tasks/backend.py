@@ -4,6 +4,7 @@ from typing import Protocol
 
 from .call_job import Call
 from .order import Order, Origin
+from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report
 
@@ -11,9 +12,12 @@ from .report_job import Report
 class TaskBackend(Protocol):
     """Takes tasks, runs them, and ends what still runs when it closes."""
 
-    def submit(self, order: Order, origin: Origin) -> TaskRecord:
+    def submit(
+        self, order: Order, origin: Origin, *, patience: Patience | None = None
+    ) -> TaskRecord:
         """Start a command, in its slot if it has one.
 
+        With `patience` it may return only when the task has ended or the patience has.
         Raises SlotBusy, CapacityExceeded, NotAuthenticated where the account was just
         removed, UuidRefused where the uuid was used, or StorageUnavailable; then
         nothing was started.

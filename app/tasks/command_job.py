@@ -18,6 +18,10 @@ from .states import State
 #: The name in a command's environment by which all that it started is found.
 MARK = "BELLHOP_TASK_ID"
 
+# That it has started is written once it has gone on for so long: the record of a
+# command that is faster is written once, with its end.
+QUICK_SECONDS = 0.02
+
 log = structlog.get_logger(__name__)
 
 
@@ -32,9 +36,11 @@ class CommandJob:
         record: TaskRecord,
         *,
         grace_seconds: float,
+        began: Callable[[], None],
         started: Callable[[], None],
     ) -> None:
         self._task_id = record.task_id
+        self._began = began
         self._started = started
         self._limits = order.command.limits
         self._ends_on_overflow = order.ends_on_overflow
@@ -43,18 +49,34 @@ class CommandJob:
             mark=f"{MARK}={record.task_id}",
             grace_seconds=grace_seconds,
         )
+        self._fault: OSError | None = None
+
+    def attend(self, output: TaskOutput, seconds: float) -> bool:
+        """Run the command for so long; return whether its end is there, or near."""
+        if self._child.is_started:
+            return self._child.attend(seconds)
+        stderr = partial(self._append, output.stderr) if output.stderr else None
+        try:
+            self._child.start(partial(self._append, output.stdout), stderr)
+        except OSError as error:
+            log.warning("process.not_started", task_id=self._task_id, error=str(error))
+            self._fault = error
+            return True
+        log.info("process.started", task_id=self._task_id, child=repr(self._child))
+        self._began()
+        if self._child.attend(QUICK_SECONDS):
+            return True
+        self._started()
+        return self._child.attend(seconds)
 
     def run(self, output: TaskOutput) -> dict[str, Any]:
         """Run the command to its end; see Job."""
-        try:
-            self._child.start()
-        except OSError as error:
-            log.warning("process.not_started", task_id=self._task_id, error=str(error))
-            return end_of_task(State.FAILURE, "spawn_failed", detail=str(error))
-        log.info("process.started", task_id=self._task_id, child=repr(self._child))
-        self._started()
-        stderr = partial(self._append, output.stderr) if output.stderr else None
-        ending = self._child.run(partial(self._append, output.stdout), stderr)
+        if not self._child.is_started:
+            self.attend(output, 0)
+        if self._fault:
+            detail = str(self._fault)
+            return end_of_task(State.FAILURE, "spawn_failed", detail=detail)
+        ending = self._child.run()
         log.info("process.ended", task_id=self._task_id, **vars(ending))
         return end_of_task(_state(ending), **vars(ending), **self._detail(ending))
 

@@ -9,6 +9,7 @@ from .catalogue import Catalogue
 from .lines import Lines, newest_lines
 from .order import Origin, Wish
 from .output import OutputFolder
+from .patience import Patience
 from .record import TaskRecord
 
 
@@ -54,10 +55,13 @@ class Runs:
         order = self._catalogue.order_of_cmd(cmd, user=origin.owner)
         return self._backend.submit(order, origin)
 
-    def grant(self, wish: Wish, origin: Origin) -> TaskRecord:
+    def grant(
+        self, wish: Wish, origin: Origin, *, patience: Patience | None = None
+    ) -> TaskRecord:
         """Start what a wish asks for; raises as :meth:`start`."""
         order = self._catalogue.order(wish, user=origin.owner)
-        return self._backend.submit(replace(order, notify=wish.notify), origin)
+        order = replace(order, notify=wish.notify)
+        return self._backend.submit(order, origin, patience=patience)
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid, by its digest, has started a command."""

@@ -1,12 +1,16 @@
-"""Runs each task in a thread of the worker that accepted it."""
+"""Runs each task in a thread of the worker that accepted it.
+
+That is the thread of the request that waits for its end, for as long as it waits, or
+else one of its own.
+"""
 
 import json
 import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextvars import copy_context
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -14,13 +18,14 @@ from typing import Any
 import structlog
 
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
-from app.storage.task_store import Admission, Room, TaskStore
+from app.storage.task_store import Admission, Room, TaskStore, Turn
 
 from .call_job import Call, CallJob
 from .command_job import CommandJob
 from .job import Job, end_of_task, state_of_stop
 from .order import Order, Origin
 from .output import STDERR, OutputFolder, TaskOutput
+from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report, ReportJob
 from .states import State
@@ -42,7 +47,11 @@ class _Task:
     record: TaskRecord  # as it is here: without what is written elsewhere
     job: Job
     output: TaskOutput
-    thread: threading.Thread
+    #: Its log lines tell the request that it serves.
+    context: Context = field(default_factory=copy_context)
+    is_attended: bool = False  # by a thread that runs it, once it may begin
+    may_begin: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None  # its own
     ended: threading.Event = field(default_factory=threading.Event)
     is_written: bool = False  # its end
 
@@ -53,7 +62,7 @@ class _Task:
 
 
 class ThreadBackend:
-    """A TaskBackend with a thread for each task that runs.
+    """A TaskBackend with threads of this process.
 
     While any runs, one thread more looks for tasks that another worker was asked to
     cancel; while any waits for room, another one looks whose turn it is. `observe` is
@@ -81,7 +90,8 @@ class ThreadBackend:
         #: Called with each task that somebody wants to be told the end of.
         self.tell_end: Callable[[TaskRecord], None] = lambda _task: None
         self._given_up = threading.Event()
-        self._lock = threading.Lock()  # guards _closing, _tasks and _watcher
+        # Guards _closing, _tasks, _watcher, and who runs a task.
+        self._lock = threading.Lock()
         self._closing = False
         self._deadline = math.inf  # of the monotonic clock, once it closes
         self._tasks: dict[str, _Task] = {}
@@ -90,7 +100,9 @@ class ThreadBackend:
     def __repr__(self) -> str:
         return f"<ThreadBackend tasks={len(self._tasks)}>"
 
-    def submit(self, order: Order, origin: Origin) -> TaskRecord:
+    def submit(
+        self, order: Order, origin: Origin, *, patience: Patience | None = None
+    ) -> TaskRecord:
         """Start a command, in its slot if it has one; see TaskBackend."""
         record = replace(
             self._new("exec", origin),
@@ -104,9 +116,13 @@ class ThreadBackend:
             order,
             record,
             grace_seconds=self._grace_seconds,
+            began=partial(self._note_start, record.task_id),
             started=partial(self._write_start, record.task_id),
         )
-        return self._admit(record, job, origin)
+        task = self._admit(record, job, origin, is_attended=patience is not None)
+        if patience is not None:
+            self._attend(task, job, patience)
+        return task.record
 
     def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
         """Start making a report; see TaskBackend."""
@@ -117,13 +133,13 @@ class ThreadBackend:
             started=partial(self._write_start, record.task_id),
             progressed=partial(self._write_progress, record.task_id),
         )
-        return self._admit(record, job, origin)
+        return self._admit(record, job, origin).record
 
     def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
         """Have a call made; see TaskBackend."""
         record = replace(self._new(call.kind, origin), task_id=task_id)
         job = CallJob(call, started=partial(self._write_start, task_id))
-        return self._admit(record, job, origin)
+        return self._admit(record, job, origin).record
 
     def wait(self, task_id: str, *, seconds: float) -> TaskRecord | None:
         """Wait for the end of a task of this worker; see TaskBackend."""
@@ -152,14 +168,13 @@ class ThreadBackend:
             if time.monotonic() < deadline:
                 self._end_unstarted(tasks[task_id], "shutdown")
             else:
-                tasks[task_id].output.close()
                 self._let_go(tasks[task_id])
         left = []
         for task in tasks.values():
             if not task.ended.wait(max(0.0, deadline - time.monotonic())):
                 left.append(task.task_id)
                 continue
-            if task.thread.ident is not None:
+            if task.thread is not None:
                 task.thread.join()
             if not task.is_written:
                 left.append(task.task_id)
@@ -182,8 +197,10 @@ class ThreadBackend:
             is_queued=True,
         )
 
-    def _admit(self, record: TaskRecord, job: Job, origin: Origin) -> TaskRecord:
-        """Write a task down if it may run, and run it in a thread of its own.
+    def _admit(
+        self, record: TaskRecord, job: Job, origin: Origin, *, is_attended: bool = False
+    ) -> _Task:
+        """Write a task down if it may run, and have it run.
 
         Where there is no room now, it waits for that.
         """
@@ -191,7 +208,7 @@ class ThreadBackend:
         admission = Admission(
             room, account=origin.account, uuid=origin.uuid, request=origin.request
         )
-        task = self._prepare(record, job)
+        task = _Task(record, job, self._output_of(record, job), is_attended=is_attended)
         try:
             waits = self._store.add(vars(record), admission)
         except BaseException:
@@ -206,10 +223,10 @@ class ThreadBackend:
             if isinstance(error, RuntimeError):  # the system gives no more threads
                 raise CapacityExceeded(retry_after_seconds=1) from error
             raise
-        return task.record
+        return task
 
-    def _prepare(self, record: TaskRecord, job: Job) -> _Task:
-        """Return a task for which the space of its output is taken."""
+    def _output_of(self, record: TaskRecord, job: Job) -> TaskOutput:
+        """Return the output of a new task, for which its space is taken."""
         task_id = record.task_id
         output = TaskOutput(self._outputs.create(task_id, takes_space=job.has_output))
         if record.stderr_end_offset is not None:
@@ -219,10 +236,7 @@ class ThreadBackend:
                 output.close()
                 self._outputs.remove(task_id)
                 raise
-        # Its log lines tell the request that it serves.
-        run = partial(copy_context().run, self._run, task_id)
-        thread = threading.Thread(target=run, name=f"run-{task_id}", daemon=True)
-        return _Task(record, job, output, thread)
+        return output
 
     def _begin(self, task: _Task, claim: Claim | None) -> None:
         """Have a task run now, or once it is its turn, of which `claim` knows."""
@@ -235,11 +249,51 @@ class ThreadBackend:
                 )
                 watcher.start()
                 self._watcher = watcher
-            if claim is None:
-                task.thread.start()
-            else:
-                self._line.add(task.task_id, partial(self._go_on, task), claim=claim)
             self._tasks[task.task_id] = task
+            try:
+                if claim is None:
+                    self._let_begin(task)
+                else:
+                    self._line.add(
+                        task.task_id, partial(self._go_on, task), claim=claim
+                    )
+            except RuntimeError:
+                del self._tasks[task.task_id]
+                raise
+
+    def _let_begin(self, task: _Task) -> None:
+        """Have a task run by who waits for it, or by a thread of its own."""
+        if task.is_attended:
+            task.may_begin.set()
+            return
+        run = partial(task.context.run, self._run, task, task.job.run)
+        name = f"run-{task.task_id}"
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        task.thread = thread
+
+    def _attend(self, task: _Task, job: CommandJob, patience: Patience) -> None:
+        """Run a task in this thread for as long as that waits for it."""
+
+        def attend(output: TaskOutput) -> dict[str, Any] | None:
+            while seconds := patience.seconds():
+                if job.attend(output, seconds):
+                    return job.run(output)
+            return None
+
+        while seconds := patience.seconds():
+            if task.may_begin.wait(seconds):
+                break
+        with self._lock:
+            task.is_attended = False
+        # Now nobody else is to have it begin where nobody has by now.
+        if not task.may_begin.is_set() or self._run(task, attend):
+            return
+        try:
+            with self._lock:
+                self._let_begin(task)
+        except RuntimeError:  # the system gives no more threads
+            self._run(task, job.run)
 
     def _claim(self, kind: str) -> Claim:
         most = self._room[kind].max_running
@@ -251,22 +305,27 @@ class ThreadBackend:
         with self._lock:
             if not self._closing:
                 try:
-                    task.thread.start()
+                    self._let_begin(task)
                 except RuntimeError:  # the system gives no more threads
                     reason = "spawn_failed"
                 else:
                     return
         self._end_unstarted(task, reason)
 
-    def _run(self, task_id: str) -> None:
-        with self._lock:
-            task = self._tasks[task_id]
-        end = end_of_task(State.FAILURE, "internal_error")
+    def _run(
+        self, task: _Task, work: Callable[[TaskOutput], dict[str, Any] | None]
+    ) -> bool:
+        """Do a task's work; return whether that has come to its end."""
+        if task.ended.is_set():  # while it waited
+            return True
+        end: dict[str, Any] | None = end_of_task(State.FAILURE, "internal_error")
         try:
-            end = task.job.run(task.output)
+            end = work(task.output)
         except Exception:
-            log.exception("run.failed", task_id=task_id)
-        self._end(task, end)
+            log.exception("run.failed", task_id=task.task_id)
+        if end is not None:
+            self._end(task, end)
+        return end is not None
 
     def _end_unstarted(self, task: _Task, reason: str) -> None:
         """End a task that was waiting and waits no more."""
@@ -274,12 +333,13 @@ class ThreadBackend:
         self._end(task, end_of_task(state_of_stop(reason), reason))
 
     def _end(self, task: _Task, end: Mapping[str, Any]) -> None:
-        task.output.close()
+        facts = {**end, "started": task.record.started, **task.output.facts()}
         try:
-            facts = {**end, **task.output.facts()}
-            task.is_written = self._write_end(task.task_id, facts)
-            if task.is_written:
+            turns = self._write_end(task, facts)
+            task.is_written = turns is not None
+            if turns is not None:
                 task.record = replace(task.record, **facts)
+                self._line.let_in(turns)
                 self._observe(task.record)
                 if task.record.notify is not None:
                     self._tell_end(task)
@@ -297,12 +357,15 @@ class ThreadBackend:
             log.exception("notice.failed", task_id=task.task_id)
 
     def _let_go(self, task: _Task) -> None:
-        """Forget a task; who waits for its end, or for its room, is to look."""
+        """Forget a task; who waits for its end is to look.
+
+        The kernel tells of the closing of its output those who follow that.
+        """
+        task.output.close()
         with self._lock:
             del self._tasks[task.task_id]
         task.ended.set()
-        self._outputs.tell(task.task_id)
-        self._line.tell()
+        task.may_begin.set()
 
     def _watch(self) -> None:
         """Look for cancelled tasks for as long as there are any here."""
@@ -325,16 +388,23 @@ class ThreadBackend:
             else:
                 tasks[task_id].job.stop("cancelled")
 
-    def _write_start(self, task_id: str) -> None:
+    def _note_start(self, task_id: str) -> None:
         with self._lock:
             task = self._tasks[task_id]
         start: dict[str, Any] = {"state": State.STARTED, "started": time.time()}
         task.record = replace(task.record, **start, is_queued=False)
+        self._observe(task.record)
+
+    def _write_start(self, task_id: str) -> None:
+        with self._lock:
+            task = self._tasks[task_id]
+        if task.record.started is None:
+            self._note_start(task_id)
+        start = {"state": task.record.state, "started": task.record.started}
         try:
             self._store.start(task_id, **start)
         except Exception:  # whatever it is: the task runs, and must be followed
             log.exception("task.start_not_written", task_id=task_id)
-        self._observe(task.record)
 
     def _write_progress(self, task_id: str, done: int) -> None:
         try:
@@ -343,22 +413,29 @@ class ThreadBackend:
             cause = str(error.__cause__)
             log.warning("task.progress_not_written", task_id=task_id, error=cause)
 
-    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> bool:
+    def _write_end(
+        self, task: _Task, facts: Mapping[str, Any]
+    ) -> Sequence[Turn] | None:
         """Write a task's end, again and again until it is written.
 
-        Return False where it is not before the time to close is over.
+        Return whose turn it is then, None where it is not before the time to close is
+        over.
         """
         while True:
             try:
-                self._store.finish(task_id, **end)
+                return self._store.hand_over(
+                    task.task_id,
+                    host=self._host,
+                    kind=task.record.kind,
+                    max_running=self._room[task.record.kind].max_running,
+                    **facts,
+                )
             except StorageUnavailable as error:
                 cause = str(error.__cause__)
-                log.warning("task.end_not_written", task_id=task_id, error=cause)
-            else:
-                return True
+                log.warning("task.end_not_written", task_id=task.task_id, error=cause)
             given_up = self._given_up.wait(RETRY_SECONDS)
             if given_up or time.monotonic() >= self._deadline:
-                return False
+                return None
 
     def _discard(self, task: _Task) -> None:
         task.output.close()

@@ -13,8 +13,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.services import Services
 from app.storage import engine
+from app.tasks.runs import Runs
 from tests.api.callers import (
     ADMIN,
     ANN,
@@ -397,12 +397,15 @@ class TestFaultsOfOurs:
     def test_after_the_start_the_task_is_the_answer(
         self, v3: FlaskClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        grant = Runs.grant
+
         def fail(*args: Any, **values: Any) -> None:
+            grant(*args, **values)
             raise ValueError("a fault of ours")
 
         body = {"cmd": "echo a", "wait_seconds": 20}
         with monkeypatch.context() as patch:
-            patch.setattr(Services, "wait_for_end", fail)
+            patch.setattr(Runs, "grant", fail)
             problem(post(v3, "a", body), 500)
         [task] = tasks(v3)
         ended(v3, ANN, task["task_id"])

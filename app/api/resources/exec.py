@@ -174,11 +174,11 @@ def _started(body: dict[str, Any]) -> Response:
     wait_seconds, headers = _wait_seconds(body)
     # A place to wait is taken first: what is started is answered for.
     with services().waiting() if wait_seconds else nullcontext():
-        task = services().runs.grant(Wish(**body), origin())
+        patience = services().patience(wait_seconds) if wait_seconds else None
+        task = services().runs.grant(Wish(**body), origin(), patience=patience)
         note(task_id=task.task_id)
-        if wait_seconds:
-            waited = services().wait_for_end(task.task_id, seconds=wait_seconds)
-            task = waited or _now(task)
+        if patience is not None and task.finished is None:
+            task = services().wait_for_end(task.task_id, patience) or _now(task)
     return _created(task, headers)
 
 

@@ -30,7 +30,7 @@ class Following:
         self._thread = threading.Thread(target=self._follow, name="follow")
 
     def start(self):
-        self.child.start()
+        self.child.start(self._keep)
         self._thread.start()
         return self
 
@@ -49,7 +49,7 @@ class Following:
             self._thread.join(20)
 
     def _follow(self):
-        self._ending = self.child.run(self._keep)
+        self._ending = self.child.run()
 
     def _keep(self, data):
         if len(self.output) < KEPT_BYTES:

@@ -219,7 +219,7 @@ class TestInput:
         command = replace(program("/nonexistent/program"), stdin=b"x" * 100_000)
         before = os.listdir("/proc/self/fd")  # noqa: PTH208
         with pytest.raises(FileNotFoundError):
-            Child(command, mark=mark, grace_seconds=1).start()
+            Child(command, mark=mark, grace_seconds=1).start(bytearray().extend)
         assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
 
 
@@ -246,7 +246,7 @@ class TestFolder:
         (tmp_path / "file").write_text("")
         command = replace(program("true"), cwd=str(tmp_path / name))
         with pytest.raises(OSError, match=name):
-            Child(command, mark=mark, grace_seconds=1).start()
+            Child(command, mark=mark, grace_seconds=1).start(bytearray().extend)
 
 
 class TestExit:
@@ -271,10 +271,10 @@ class TestExit:
     def test_a_status_that_somebody_else_took_is_never_zero(self, mark):
         before = children_of(os.getpid())
         child = Child(shell("exit 7"), mark=mark, grace_seconds=1)
-        child.start()
+        child.start(bytearray().extend)
         [pid] = set(children_of(os.getpid())) - set(before)
         assert os.waitpid(pid, 0)[1] == 7 << 8
-        ending = child.run(bytearray().extend)
+        ending = child.run()
         assert ending.reason == "status_unknown"
         assert (ending.returncode, ending.signal) == (None, None)
         assert (ending.cpu_seconds, ending.max_rss_bytes) == (None, None)
@@ -354,9 +354,9 @@ class TestStop:
     def test_before_the_start_ends_it_as_soon_as_it_runs(self, mark, token):
         child = Child(shell(f"sleep {token}"), mark=mark, grace_seconds=5)
         child.stop("shutdown")
-        child.start()
+        child.start(bytearray().extend)
         with within(0):
-            ending = child.run(bytearray().extend)
+            ending = child.run()
         assert ending.reason == "shutdown"
         assert not alive_with(token)
 
@@ -498,7 +498,7 @@ class TestFailure:
         command = program(*argv, PATH="/usr/bin:/bin")
         child = Child(command, mark=mark, grace_seconds=1)
         with pytest.raises(error):
-            child.start()
+            child.start(bytearray().extend)
         child.stop("cancelled")
         assert "not started" in repr(child)
 
@@ -507,25 +507,13 @@ class TestFailure:
             raise RuntimeError("no room")
 
         child = Child(shell(f"echo a; sleep {token}"), mark=mark, grace_seconds=1)
-        child.start()
+        child.start(fail)
         with pytest.raises(RuntimeError, match="no room"):
-            child.run(fail)
+            child.run()
         wait_until(lambda: not alive_with(token))
 
-    def test_running_out_of_descriptors_does_not_leave_the_command_running(
-        self, mark, token
-    ):
-        child = Child(shell(f"sleep {token}"), mark=mark, grace_seconds=1)
-        child.start()
-        with no_more_descriptors(), pytest.raises(OSError, match="Too many open"):
-            child.run(bytearray().extend)
-        wait_until(lambda: not alive_with(token))
-
-    def test_running_out_of_descriptors_later_does_not_leave_it_either(
-        self, mark, token
-    ):
+    def test_running_out_of_descriptors_does_not_leave_it_running(self, mark, token):
         child = Child(shell(f"echo a; sleep {token}"), mark=mark, grace_seconds=1)
-        child.start()
         held = []
 
         def take_the_last_descriptor(data):
@@ -533,9 +521,10 @@ class TestFailure:
             held[0].__enter__()
             child.stop("cancelled")
 
+        child.start(take_the_last_descriptor)
         try:
             with pytest.raises(OSError, match="Too many open"):
-                child.run(take_the_last_descriptor)
+                child.run()
         finally:
             held[0].__exit__(None, None, None)
         wait_until(lambda: not alive_with(token))
@@ -544,9 +533,9 @@ class TestFailure:
 def test_a_child_tells_its_state(mark):
     child = Child(shell("true"), mark=mark, grace_seconds=1)
     assert "not started" in repr(child)
-    child.start()
+    child.start(bytearray().extend)
     assert "running" in repr(child)
-    child.run(bytearray().extend)
+    child.run()
     assert "exited" in repr(child)
 
 
@@ -586,10 +575,8 @@ class TestTwoPipes:
                 if stop_at is not None and stop_at in bytes(kept[:100]):
                     child.stop("cancelled")
 
-            child.start()
-            ending = child.run(
-                lambda data: keep(out, data), lambda data: keep(err, data)
-            )
+            child.start(lambda data: keep(out, data), lambda data: keep(err, data))
+            ending = child.run()
             return ending, bytes(out), bytes(err)
 
         return to_the_end
@@ -665,15 +652,15 @@ class TestTwoPipes:
 
         command = replace(shell(f"echo a >&2; sleep {token}"), separate_stderr=True)
         child = Child(command, mark=mark, grace_seconds=1)
-        child.start()
+        child.start(bytearray().extend, fail)
         with pytest.raises(RuntimeError, match="no room"):
-            child.run(bytearray().extend, fail)
+            child.run()
         wait_until(lambda: not alive_with(token))
 
     def test_what_cannot_be_started_leaves_no_pipe(self, mark):
         command = replace(program("/nonexistent/program"), separate_stderr=True)
         with pytest.raises(FileNotFoundError):
-            Child(command, mark=mark, grace_seconds=1).start()
+            Child(command, mark=mark, grace_seconds=1).start(bytearray().extend)
 
     @pytest.mark.parametrize("free", range(6))
     def test_without_descriptors_it_is_an_error_and_leaves_none(self, mark, free):
@@ -684,7 +671,7 @@ class TestTwoPipes:
             for descriptor in held:
                 os.close(descriptor)
             with pytest.raises(OSError, match="Too many open"):
-                child.start()
+                child.start(bytearray().extend)
 
 
 class TestNeverAFalseSuccess:

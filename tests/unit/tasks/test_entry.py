@@ -687,8 +687,8 @@ while low < high:
     except InvalidInput:
         high = middle - 1
 child = Child(order(low).command, mark="A=B", grace_seconds=1)
-child.start()
-assert child.run(bytearray().extend).returncode == 0
+child.start(bytearray().extend)
+assert child.run().returncode == 0
 print(low)
 """
 
@@ -734,7 +734,7 @@ def batches(taken, *, most_bytes):
 def output_of(command):
     output = bytearray()
     child = Child(command, mark="A=B", grace_seconds=1)
-    child.start()
-    ending = child.run(output.extend)
+    child.start(output.extend)
+    ending = child.run()
     assert (ending.reason, ending.returncode) == ("exit", 0)
     return bytes(output)

@@ -13,6 +13,7 @@ from app.tasks import thread_backend, waiting_line
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.order import Order, Origin
 from app.tasks.states import State
+from app.tasks.waiting_line import WaitingLine
 from tests.commands import shell
 from tests.servers import wait_until
 
@@ -80,9 +81,13 @@ class TestOrder:
         task_ids = [
             place.submit(backends[n % 2], str(n), f"o{n % 3}") for n in range(8)
         ]
+
+        def states() -> list[State]:
+            return [place.record_of(task_id).state for task_id in task_ids]
+
         wait_until(lambda: len(place.effects()) == 2)
-        states = [place.record_of(task_id).state for task_id in task_ids]
-        assert states.count(State.QUEUED) == 6
+        wait_until(lambda: states().count(State.STARTED) == 2)
+        assert states().count(State.QUEUED) == 6
         place.open()
         for task_id in task_ids:
             assert place.end_of(task_id).state is State.SUCCESS
@@ -241,7 +246,7 @@ class TestClosing:
         task_ids = [place.running(backend)]
         task_ids += [place.submit(backend, f"w{number}") for number in range(3)]
         with monkeypatch.context() as patch:
-            patch.setattr(store, "finish", fail)
+            patch.setattr(store, "hand_over", fail)
             begun = time.monotonic()
             assert sorted(backend.close(seconds=1)) == sorted(task_ids)
             assert time.monotonic() - begun < 10
@@ -266,6 +271,8 @@ class TestTrouble:
 
         monkeypatch.setattr(waiting_line, "LOOK_SECONDS", 0.05)
         monkeypatch.setattr(store, "claim", fail)
+        # Who has let them in dies before it tells them.
+        monkeypatch.setattr(WaitingLine, "let_in", lambda *_: None)
         backend = place.make(max_running=1, max_queued=3)
         task_ids = [place.running(backend)]
         task_ids += [place.submit(backend, f"w{number}") for number in range(3)]
@@ -350,7 +357,7 @@ class TestTrouble:
 
         monkeypatch.setattr(waiting_line, "LOOK_SECONDS", 0.05)
         monkeypatch.setattr(thread_backend, "RETRY_SECONDS", 0.05)
-        for name in ("claim", "finish", "start"):
+        for name in ("claim", "hand_over", "start"):
             monkeypatch.setattr(store, name, may_fail(getattr(store, name)))
         backend = place.make(max_running=1, max_queued=2)
         task_ids = [place.running(backend), place.submit(backend, "waits")]

@@ -150,6 +150,7 @@ class TestLostTasks:
         worker = start_worker(script)
         worker.wait_for_output(9)
         wait_until(lambda: len(alive_with(f"sleep\0{token}")) == 2)
+        wait_until(lambda: record_of(worker.task_id).started)
         worker.kill()
         assert alive_with(token), "they outlive their worker"
 

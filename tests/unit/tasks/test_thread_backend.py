@@ -344,15 +344,15 @@ class TestWithoutTheDatabase:
             raise error
 
         monkeypatch.setattr(store, "start", fail)
-        record, output = run(shell("echo a"))
-        assert (record.state, record.started) == (State.SUCCESS, None)
-        assert output == b"a\n"
+        record, output = run(shell("echo a; sleep 0.1"))
+        assert (record.state, output) == (State.SUCCESS, b"a\n")
+        assert record.created <= record.started < record.finished
 
     def test_closing_does_not_wait_for_it_longer_than_told(
         self, backend, store, record_of, monkeypatch
     ):
         with capture_logs() as logs, monkeypatch.context() as patch:
-            patch.setattr(store, "finish", unavailable)
+            patch.setattr(store, "hand_over", unavailable)
             task_id = submit(backend, shell("true")).task_id
             wait_until(lambda: tries(logs))
             begun = time.monotonic()

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from app.errors import StorageUnavailable
 from app.tasks import waiting_line
 from app.tasks.waiting_line import WaitingLine
+from app.tasks.worker import Worker
 from tests.servers import wait_until
 
 
@@ -66,6 +67,10 @@ def add(line, task_id, turns, gone):
     line.add(task_id, partial(gone.append, task_id), claim=turns.claim)
 
 
+def let_in(line, *task_ids):
+    line.let_in((task_id, str(Worker.current())) for task_id in task_ids)
+
+
 def threads():
     return [t for t in threading.enumerate() if t.name == "waiting-line"]
 
@@ -83,7 +88,6 @@ class TestTurn:
             line.add(task_id, partial(gone.append, task_id), claim=claim)
         wait_until(lambda: turns.looks)
         turns.free = set("abc")
-        line.tell()
         wait_until(lambda: len(gone) == 3)
         assert gone == ["c", "b", "a"]
         assert line.task_ids() == []
@@ -91,9 +95,8 @@ class TestTurn:
     def test_who_is_not_let_in_waits_on(self, line, turns, gone):
         add(line, "a", turns, gone)
         add(line, "b", turns, gone)
-        turns.free = {"b"}
-        line.tell()
-        wait_until(lambda: gone == ["b"])
+        let_in(line, "b")
+        assert gone == ["b"]
         assert line.task_ids() == ["a"]
         looks = len(turns.looks)
         wait_until(lambda: len(turns.looks) > looks)
@@ -105,7 +108,7 @@ class TestTurn:
         add(one, "a", turns, gone)
         wait_until(lambda: turns.looks and marks(tmp_path))
         turns.free = {"a"}
-        wait_until(lambda: other.tell() or gone)
+        wait_until(lambda: let_in(other, "a") or gone)
 
     def test_nobody_s_word_is_needed(self, line, turns, gone):
         add(line, "a", turns, gone)
@@ -119,7 +122,6 @@ class TestTurn:
         with capture_logs() as logs:
             add(line, "a", turns, gone)
             wait_until(lambda: turns.looks)
-        line.tell()
         turns.free = {"a"}
         wait_until(lambda: gone)
         assert [entry["event"] for entry in logs] == ["queue.not_told"]
@@ -175,15 +177,14 @@ class TestThread:
     def test_there_is_one_while_any_waits_and_none_else(
         self, line, turns, gone, tmp_path
     ):
-        line.tell()
+        let_in(line, "a")
         assert threads() == []
         for _ in range(2):
             turns.free = set()
             add(line, "a", turns, gone)
             add(line, "b", turns, gone)
             assert len(threads()) == 1
-            turns.free = set("ab")
-            line.tell()
+            let_in(line, "a", "b")
             wait_until(lambda: threads() == [])
             assert marks(tmp_path) == []
         assert gone == ["a", "b"] * 2
