@@ -75,6 +75,7 @@ class Child:
         self._usage: resource.struct_rusage | None = None
         self._exited = False
         self._group_lives = True
+        self._is_gone = False
         self._pipes: list[int] = []  # those that may still give output
         self._stop_reason: str | None = None
         self._wake = -1  # an eventfd, so that a stop interrupts the wait for output
@@ -91,6 +92,11 @@ class Child:
     def is_started(self) -> bool:
         """Whether there is, or was, a process."""
         return self._pid > 0
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has left nothing that would have to be ended, or waited for."""
+        return self._is_gone
 
     def start(self, sink: Sink, stderr_sink: Sink | None = None) -> None:
         """Start the process; raise OSError where the system will not.
@@ -116,21 +122,20 @@ class Child:
             self._opened = opened.pop_all()
 
     def attend(self, seconds: float) -> bool:
-        """Pass output on for so long, or until the command's end.
+        """Pass output on for so long; return False once its end is to be brought about.
 
-        Return whether it has exited and left nothing behind: then its end is known at
-        once. Where an error of a sink ends it, so does the command.
+        That is when it has exited, is to be stopped, or has had its time.
         """
         with ExitStack() as failed:
-            failed.push(self._opened)
+            failed.push(self._opened)  # where a sink fails, the command ends
             left = self._deadline - time.monotonic()
             self._pump(self._over, min(seconds, left))
-            if not self._exited or self._stop_reason:
-                is_clean = False
-            else:
-                is_clean = self._pump(self._all_gone, DRAIN_SECONDS, look=LOOK_SECONDS)
+            if self._exited and not self._stop_reason:
+                self._is_gone = self._pump(
+                    self._all_gone, DRAIN_SECONDS, look=LOOK_SECONDS
+                )
             failed.pop_all()
-        return is_clean
+        return not self._over() and time.monotonic() < self._deadline
 
     def run(self) -> Ending:
         """Pass all output on until the command and what it started are gone.

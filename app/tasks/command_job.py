@@ -51,8 +51,13 @@ class CommandJob:
         )
         self._fault: OSError | None = None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing runs any more, so that its end takes no time."""
+        return self._fault is not None or self._child.is_gone
+
     def attend(self, output: TaskOutput, seconds: float) -> bool:
-        """Run the command for so long; return whether its end is there, or near."""
+        """Run the command for so long; return False once its end is to be made."""
         if self._child.is_started:
             return self._child.attend(seconds)
         stderr = partial(self._append, output.stderr) if output.stderr else None
@@ -61,13 +66,13 @@ class CommandJob:
         except OSError as error:
             log.warning("process.not_started", task_id=self._task_id, error=str(error))
             self._fault = error
-            return True
+            return False
         log.info("process.started", task_id=self._task_id, child=repr(self._child))
         self._began()
-        if self._child.attend(QUICK_SECONDS):
-            return True
-        self._started()
-        return self._child.attend(seconds)
+        goes_on = self._child.attend(QUICK_SECONDS)
+        if goes_on:
+            self._started()
+        return goes_on
 
     def run(self, output: TaskOutput) -> dict[str, Any]:
         """Run the command to its end; see Job."""

@@ -277,9 +277,9 @@ class ThreadBackend:
 
         def attend(output: TaskOutput) -> dict[str, Any] | None:
             while seconds := patience.seconds():
-                if job.attend(output, seconds):
-                    return job.run(output)
-            return None
+                if not job.attend(output, seconds):
+                    break
+            return job.run(output) if job.is_gone else None
 
         while seconds := patience.seconds():
             if task.may_begin.wait(seconds):
