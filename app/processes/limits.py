@@ -4,7 +4,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 
 from .program import Program
@@ -43,7 +43,7 @@ class Limits:
         least = 0.9 * (self.cpu_seconds or inf)
         if signal_name == "SIGKILL" and (cpu_seconds or 0) > least:
             name = "cpu_seconds"
-        return name if name and asdict(self)[name] is not None else None
+        return name if name and vars(self)[name] is not None else None
 
     def argv(
         self, argv: Sequence[str], *, path: str, cwd: str | None = None
@@ -54,7 +54,7 @@ class Limits:
         The bounds are set by prlimit(1) between fork and exec, and it becomes the
         program: in a process with threads, nothing of ours may be run there.
         """
-        bounds = {name: value for name, value in asdict(self).items() if value}
+        bounds = {name: value for name, value in vars(self).items() if value}
         if not bounds:
             return argv
         # It would report a program that is not there as its own failure.

@@ -60,7 +60,8 @@ class Runs:
     ) -> TaskRecord:
         """Start what a wish asks for; raises as :meth:`start`."""
         order = self._catalogue.order(wish, user=origin.owner)
-        order = replace(order, notify=wish.notify)
+        if wish.notify is not None:
+            order = replace(order, notify=wish.notify)
         return self._backend.submit(order, origin, patience=patience)
 
     def is_used(self, uuid: str) -> bool:

@@ -104,8 +104,9 @@ class ThreadBackend:
         self, order: Order, origin: Origin, *, patience: Patience | None = None
     ) -> TaskRecord:
         """Start a command, in its slot if it has one; see TaskBackend."""
-        record = replace(
-            self._new("exec", origin),
+        record = self._new(
+            "exec",
+            origin,
             cmd=order.cmd,
             command=order.name,
             max_running=order.max_running,
@@ -126,8 +127,9 @@ class ThreadBackend:
 
     def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
         """Start making a report; see TaskBackend."""
-        record = self._new(report.kind, origin)
-        record = replace(record, progress_done=0, progress_total=report.total)
+        record = self._new(
+            report.kind, origin, progress_done=0, progress_total=report.total
+        )
         job = ReportJob(
             report,
             started=partial(self._write_start, record.task_id),
@@ -137,7 +139,7 @@ class ThreadBackend:
 
     def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
         """Have a call made; see TaskBackend."""
-        record = replace(self._new(call.kind, origin), task_id=task_id)
+        record = self._new(call.kind, origin, task_id=task_id)
         job = CallJob(call, started=partial(self._write_start, task_id))
         return self._admit(record, job, origin).record
 
@@ -183,19 +185,19 @@ class ThreadBackend:
             watcher.join(max(0.0, deadline - time.monotonic()))
         return left
 
-    def _new(self, kind: str, origin: Origin) -> TaskRecord:
-        return TaskRecord(
-            task_id=str(uuid.uuid4()),
-            kind=kind,
-            state=State.QUEUED,
-            owner=origin.owner,
-            slot=origin.slot,
-            host=self._host,
-            worker=str(Worker.current()),
-            request_id=origin.request_id,
-            created=time.time(),
-            is_queued=True,
-        )
+    def _new(self, kind: str, origin: Origin, **facts: Any) -> TaskRecord:
+        every: dict[str, Any] = {
+            "task_id": str(uuid.uuid4()),
+            "kind": kind,
+            "state": State.QUEUED,
+            "owner": origin.owner,
+            "slot": origin.slot,
+            "host": self._host,
+            "worker": str(Worker.current()),
+            "request_id": origin.request_id,
+            "created": time.time(),
+        }
+        return TaskRecord(**every | facts)
 
     def _admit(
         self, record: TaskRecord, job: Job, origin: Origin, *, is_attended: bool = False
@@ -214,7 +216,8 @@ class ThreadBackend:
         except BaseException:
             self._discard(task)
             raise
-        task.record = replace(record, is_queued=waits)
+        if waits:
+            task.record = replace(record, is_queued=True)
         try:
             self._begin(task, self._claim(record.kind) if waits else None)
         except (RuntimeError, ShuttingDown) as error:
