@@ -52,8 +52,11 @@ def open_gate(gate: Path) -> None:
 
 
 def room_for(count: int) -> dict[str, str]:
-    """Return the settings by which so many run, each with a follower."""
-    return {"EXEC_MAX_RUNNING": str(count + 20), "THREADS": str(max(16, count))}
+    """Return the settings by which so many run, each with a follower.
+
+    Any worker may get all the followers, who have half of its threads.
+    """
+    return {"EXEC_MAX_RUNNING": str(count + 20), "THREADS": str(max(16, 2 * count))}
 
 
 def _start(server: Server, token: dict[str, str], command: str, **body: object) -> str:

@@ -79,11 +79,8 @@ def around(owner, name, *, before=None, after=None, of_interest=lambda *a, **k: 
 def is_task(task_id, *args, **options):
     return not task_id.startswith(".")  # as a check's is
 
-def is_own(task_id, *, state, **values):
-    return state != "LOST"  # which is another's end
-
 def committing(connection):
-    if getattr(here, "inside", None) == "finish":
+    if getattr(here, "inside", None) == "hand_over":
         reach("while the end is written")
 
 around(OutputFolder, "create", after="after the output is made", of_interest=is_task)
@@ -91,8 +88,7 @@ around(TaskStore, "add", before="before the record", after="after the record")
 around(Child, "start", after="after the spawn")
 around(OutputLog, "append", after="while it runs")
 around(
-    TaskStore, "finish", before="after the exit", after="after the end is written",
-    of_interest=is_own,
+    TaskStore, "hand_over", before="after the exit", after="after the end is written"
 )
 sqlalchemy.event.listen(sqlalchemy.Engine, "commit", committing)
 app = create_app()
