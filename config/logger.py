@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,9 +32,7 @@ _RECEIPTS_SECRET = re.compile(
     r"(/sms/receipts/+(?:[a-z]+/+)?).+", re.IGNORECASE | re.DOTALL
 )
 # A phone number, as callers and vendors write it: plain, or in a URL.
-_NUMBER = re.compile(
-    r"((?:\+|%2B)[0-9]{2,4})[0-9]{2,9}([0-9]{4})(?![0-9])", re.IGNORECASE
-)
+_NUMBER = re.compile(r"((?:\+|%2[Bb])[0-9]{2,4})[0-9]{2,9}([0-9]{4})(?![0-9])")
 # What may be one without a plus, in the words of a library.
 _DIGITS = re.compile(r"(?<![\w.-])([0-9]{3})[0-9]{3,8}([0-9]{4})(?![\w-]|\.\w)")
 _QUERY = re.compile(r"\?[^\s\"'<>]+")
@@ -49,6 +48,8 @@ _SHARED: list[Any] = [
     structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,
 ]
+_ENCODER = json.JSONEncoder(ensure_ascii=True, default=repr)
+_LEVELS = logging.getLevelNamesMapping()
 
 
 class JsonLogger:
@@ -88,11 +89,11 @@ def config_logger(
     Raises SettingsError where `file` cannot be written.
     """
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_SHARED, _with_level],
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(level)
         ),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=cache(_OurLogger),
         cache_logger_on_first_use=False,
     )
     handler = _handler(file, file_bytes, file_count, stream or sys.stdout)
@@ -109,14 +110,52 @@ def config_logger(
     threading.excepthook = _log_thread_exception
 
 
+class _OurLine(logging.LogRecord):
+    """A line that structlog has made; its message is the line's members."""
+
+
+class _OurLogger:
+    """Gives structlog's lines to the stdlib's handlers.
+
+    The stdlib's own methods would look in the stack for who calls, which no line shows:
+    that takes as long as all else.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._stdlib = logging.getLogger(name)
+
+    def give(self, level: int, line: Any) -> None:
+        """Give a line to all handlers that are to have it."""
+        if self._stdlib.isEnabledFor(level):
+            self._stdlib.handle(_OurLine(self.name, level, "", 0, line, None, None))
+
+    debug = info = warning = error = critical = give
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Makes JSON of our lines, and through a chain of processors of all others."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line as it is written."""
+        if isinstance(record, _OurLine):
+            return _dump(record.msg)
+        return super().format(record)
+
+
 def _formatter() -> logging.Formatter:
-    return structlog.stdlib.ProcessorFormatter(
+    return _Formatter(
         foreign_pre_chain=[*_SHARED, _cut_quoted, _cut_queries],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.JSONRenderer(serializer=_dump, default=repr),
+            lambda _logger, _method, line: _dump(line),
         ],
     )
+
+
+def _with_level(_logger: Any, _method: str, line: Any) -> Any:
+    """Return what a method of _OurLogger is called with."""
+    return (_LEVELS[line["level"].upper()], line), {}
 
 
 def _cut_quoted(_logger: Any, _method: str, line: Any) -> Any:
@@ -134,7 +173,7 @@ def _cut_queries(_logger: Any, _method: str, line: Any) -> Any:
     return line
 
 
-def _dump(line: Any, **options: Any) -> str:
+def _dump(line: Any) -> str:
     """Return a line as JSON without signatures and without whole phone numbers.
 
     It is ASCII only: C1 controls, line separators and marks of direction in what a
@@ -143,8 +182,7 @@ def _dump(line: Any, **options: Any) -> str:
     if isinstance(path := line.get("path"), str):
         path = _RECEIPTS_SECRET.sub(r"\1***", path)
         line = line | {"path": _IN_PATH.sub("", path)}
-    text = json.dumps(line, ensure_ascii=True, **options)
-    return _NUMBER.sub(r"\1****\2", _SIGNATURE.sub("", text))
+    return _NUMBER.sub(r"\1****\2", _SIGNATURE.sub("", _ENCODER.encode(line)))
 
 
 def _handler(
@@ -153,9 +191,7 @@ def _handler(
     if file is None:
         return logging.StreamHandler(stream)
     # The stdlib's handler loses lines when several workers rotate one file.
-    from concurrent_log_handler import (  # noqa: PLC0415 - only where it is used
-        ConcurrentRotatingFileHandler,
-    )
+    from config.log_file import LogFile  # noqa: PLC0415 - only where it is used
 
     try:
         Path(file).open("a", encoding="utf-8").close()
@@ -163,10 +199,7 @@ def _handler(
         raise SettingsError(
             [f"LOG_FILE={file!r} cannot be written: {error}"]
         ) from error
-    handler: logging.Handler = ConcurrentRotatingFileHandler(
-        file, maxBytes=file_bytes, backupCount=file_count, encoding="utf-8"
-    )
-    return handler
+    return LogFile(file, maxBytes=file_bytes, backupCount=file_count, encoding="utf-8")
 
 
 def _log_thread_exception(args: threading.ExceptHookArgs) -> None:

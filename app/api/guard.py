@@ -17,6 +17,7 @@ from werkzeug.exceptions import Forbidden
 
 from app.api.access import Access, Who
 from app.api.resource import services
+from app.api.rule import this_request
 from app.auth.permissions import Identity
 from app.errors import (
     Fault,
@@ -130,11 +131,12 @@ def _takes_account(access: Access) -> bool:
 
 
 def _require_scope(identity: Identity, access: Access) -> None:
-    if request.method == "OPTIONS":
+    asked = this_request()
+    if asked.method == "OPTIONS":
         return
-    if request.url_rule is None:
+    if asked.url_rule is None:
         return  # the route has no such method, and says so: 405
-    scope = access.scopes["GET" if request.method == "HEAD" else request.method]
+    scope = access.scopes["GET" if asked.method == "HEAD" else asked.method]
     if scope is not None:
         identity.require(scope)
 

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from flask import Response, current_app, g, request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -14,7 +17,10 @@ HTML = "text/html"
 EVENTS = "text/event-stream"
 
 # What a caller may ask for; the charset that we answer in may be named.
-_OFFERED = [JSON, f"{JSON};charset=utf-8", TEXT, f"{TEXT};charset=utf-8"]
+_OFFERED = (JSON, f"{JSON};charset=utf-8", TEXT, f"{TEXT};charset=utf-8")
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+# What callers accept is nearly always in the words of few clients.
+_ACCEPTS_KEPT = 128
 
 
 def render_json(
@@ -28,7 +34,7 @@ def render_json(
     if current_app.config["RESPONSE_UUID"] and isinstance(data, dict):
         data = {**data, "uuid": data.get("uuid", g.uuid)}
     # A lone surrogate can only stand in a string, where its escape is JSON's own.
-    body = json.dumps(data, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    body = _ENCODER.encode(data).encode("utf-8", "backslashreplace")
     return Response(body + b"\n", status, headers, mimetype=mimetype)
 
 
@@ -58,11 +64,16 @@ def rfc3339(moment: datetime) -> str:
 
 def prefers_text() -> bool:
     """Return whether the caller would rather have plain text than JSON."""
-    best = request.accept_mimetypes.best_match(_OFFERED)
+    best = _best_of(_OFFERED, request.headers.get("Accept"))
     return best is not None and best.startswith(TEXT)
 
 
 def prefers_events() -> bool:
     """Return whether the caller would rather have events than anything else."""
-    best = request.accept_mimetypes.best_match([*_OFFERED, EVENTS])
-    return best == EVENTS
+    return _best_of((*_OFFERED, EVENTS), request.headers.get("Accept")) == EVENTS
+
+
+@lru_cache(_ACCEPTS_KEPT)
+def _best_of(offered: tuple[str, ...], accept: str | None) -> str | None:
+    """Return which media type a caller would rather have, None for none of them."""
+    return parse_accept_header(accept, MIMEAccept).best_match(offered)

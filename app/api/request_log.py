@@ -8,7 +8,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from app.api.resource import services
-from app.api.rule import asked_rule
+from app.api.rule import asked_rule, this_request
 
 REQUEST_ID = "X-Request-ID"
 
@@ -24,11 +24,11 @@ def register(app: Flask) -> None:
 
 def _begin() -> None:
     given = request.headers.get(REQUEST_ID, "")
-    g.uuid = given if _TAKEN.fullmatch(given) else str(uuid.uuid4())
-    g.started = time.perf_counter()
+    request_id = given if _TAKEN.fullmatch(given) else str(uuid.uuid4())
+    g.uuid, g.started = request_id, time.perf_counter()
     # A thread of the server has served other requests before.
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.uuid)
+    structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
 def _end(response: Response) -> Response:
@@ -37,21 +37,21 @@ def _end(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     # What the server logs in this thread later on is about no request, or another.
     response.call_on_close(structlog.contextvars.clear_contextvars)
-    route = asked_rule()
+    asked, route = this_request(), asked_rule()
     seconds = time.perf_counter() - g.started
     services().figures.request_answered(
-        method=request.method,
+        method=asked.method,
         route=route,
         status=response.status_code,
         seconds=seconds,
     )
     log.info(
         "request.answered",
-        method=request.method,
-        path=request.path,
+        method=asked.method,
+        path=asked.path,
         route=route,
         status=response.status_code,
         seconds=round(seconds, 6),
-        remote_addr=request.remote_addr,
+        remote_addr=asked.remote_addr,
     )
     return response

@@ -42,10 +42,11 @@ class BaseResource(Resource):  # type: ignore[misc]
         method = request.method.lower()
         takes = self.operations["get" if method == "head" else method]
         wants_body = takes.body is not None
-        must_have_body = wants_body and not takes.body_optional
-        body = read_body() if must_have_body or has_body() else {}
+        is_given = (wants_body and not takes.body_optional) or has_body()
+        body = read_body() if is_given else {}
         query, query_faults = check_query(takes.query)
-        body_faults = (takes.body or NO_MEMBERS).faults(body)
+        body_schema = takes.body or NO_MEMBERS
+        body_faults = body_schema.faults(body) if wants_body or is_given else []
         if wants_body and isinstance(body, dict):
             body_faults += self.body_faults(body)
         if faults := [*self.path_faults(in_path), *query_faults, *body_faults]:

@@ -29,6 +29,7 @@ from app.api.resources.receipts import DeliveryReceipts
 from app.api.resources.sms import Message, Messages, Preview
 from app.api.resources.task import Task, Tasks
 from app.api.resources.user import SigningKey, User, Users, UserToken, UserTokens
+from app.api.rule import this_request
 
 UID_MAX = 2**31 - 2  # the largest number of a row, less one
 
@@ -151,10 +152,10 @@ def _admit(policy: Mapping[str, Access]) -> Response | None:
 
     A route that is not in the policy is nobody's: that is an error of ours.
     """
-    rule = request.url_rule
-    if rule is None:
-        return _answer_unmatched(policy, request.routing_exception)
-    admit(policy[rule.endpoint], request.view_args or {})
+    asked = this_request()
+    if asked.url_rule is None:
+        return _answer_unmatched(policy, asked.routing_exception)
+    admit(policy[asked.url_rule.endpoint], asked.view_args or {})
     return None
 
 

@@ -6,7 +6,7 @@ never an id, a number or a text of somebody's.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,9 @@ class Figures:
             "Delivery receipts that told something new.",
             ["provider", "state"],
         )
+        # The client checks and writes labels anew for each request.
+        self._requests_of = cache(self._requests.labels)
+        self._request_seconds_of = cache(self._request_seconds.labels)
         self._begin_at_nought(kinds, providers)
 
     def request_answered(
@@ -123,8 +126,8 @@ class Figures:
     ) -> None:
         """Count a request; `route` is None where there is none of its path."""
         method, route = method if method in _METHODS else "OTHER", route or "unmatched"
-        self._requests.labels(method, route, status).inc()
-        self._request_seconds.labels(method, route).observe(seconds)
+        self._requests_of(method, route, status).inc()
+        self._request_seconds_of(method, route).observe(seconds)
 
     def credentials_refused(self, via: str) -> None:
         """Count credentials that were given and refused."""

@@ -265,6 +265,21 @@ def test_a_log_file_is_added_to(tmp_path: Path) -> None:
     assert [line["event"] for line in kept_lines(file)] == ["of before", "of now"]
 
 
+@pytest.mark.parametrize("how", [Path.unlink, lambda p: p.rename(p.parent / "moved")])
+def test_a_log_file_that_others_took_away_is_made_anew(
+    tmp_path: Path, how: Callable[[Path], Any]
+) -> None:
+    file = tmp_path / "bellhop.log"
+    config_logger(file=str(file))
+    log = structlog.get_logger("ours")
+    log.info("of before")
+    log.info("of before")
+    how(file)
+    log.info("of now")
+    log.info("of later")
+    assert [line["event"] for line in kept_lines(file)] == ["of now", "of later"]
+
+
 def test_a_log_file_rotates_and_the_oldest_goes(tmp_path: Path) -> None:
     file = tmp_path / "bellhop.log"
     config_logger(file=str(file), file_bytes=2000, file_count=2)
