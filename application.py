@@ -14,6 +14,7 @@ from app.services import Services
 from app.sms.registry import FaultyProvider
 from config.config import BaseConfig, prepare_instance, read_config, registered_app
 from config.logger import JsonLogger, config_logger
+from config.memory import give_back_large_blocks
 from config.settings import SettingsError
 
 _NO_ADMIN = (
@@ -67,6 +68,7 @@ def create_app(env: str | None = None) -> Flask:
 def create_app_by_config(conf: BaseConfig) -> Flask:
     """Return the application that `conf` describes."""
     config_logger()
+    give_back_large_blocks()
     prepare_instance(conf)
     app = Flask("bellhop", instance_path=conf.INSTANCE_PATH, static_folder=None)
     app.config.from_object(conf)

@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
-from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
+from urllib3 import (
+    BaseHTTPResponse,
+    HTTPConnectionPool,
+    PoolManager,
+    ProxyManager,
+    Retry,
+    Timeout,
+)
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -40,6 +47,8 @@ POOL_CONNECTIONS = 32
 # request that meets that would end unknown, so older ones are not used, idle or not:
 # while one is busy others may be silent.
 IDLE_SECONDS = 20.0
+# Every request is sent once.
+_NEVER_AGAIN = Retry(total=False, redirect=False)
 # What errors of TLS say while a connection is made; they may also come in an answer.
 _HANDSHAKE = ("HANDSHAKE", "CERTIFICATE", "WRONG_VERSION_NUMBER")
 # An answer is a few hundred bytes for each receiver, of whom there are up to 1000.
@@ -98,7 +107,7 @@ class HttpProvider(SmsProvider):
     def __init__(self, *, timeout_seconds: float = 10.0) -> None:
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()  # guards _pool and _opened
-        self._pool: PoolManager | None = None
+        self._pool: HTTPConnectionPool | None = None
         self._opened = 0.0
 
     @abstractmethod
@@ -154,22 +163,23 @@ class HttpProvider(SmsProvider):
             raise OutcomeUnknown(name) from None
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, those in use when they are not any more."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.clear()
+            self._pool = None
 
     def _exchange(self, request: Request) -> Reply:
         deadline = time.monotonic() + self._timeout_seconds
         connect_seconds = min(CONNECT_SECONDS, self._timeout_seconds)
-        response = self._open_pool(request.url).urlopen(
+        pool = self._open_pool(request.url)
+        response = pool.urlopen(
             request.method,
-            request.url,
+            _target(request.url, pool),
             headers={"User-Agent": "bellhop", **request.headers},
             body=request.body or None,
             timeout=Timeout(connect=connect_seconds, read=self._timeout_seconds),
-            retries=False,
+            retries=_NEVER_AGAIN,
+            redirect=False,
+            assert_same_host=False,  # it is its host's, and a proxy's is another
             preload_content=False,
         )
         try:
@@ -180,8 +190,8 @@ class HttpProvider(SmsProvider):
         response.release_conn()
         return reply
 
-    def _open_pool(self, url: str) -> PoolManager:
-        """Return what has fresh connections to a URL's host, or opens one."""
+    def _open_pool(self, url: str) -> HTTPConnectionPool:
+        """Return what has fresh connections to the vendor's host, or opens one."""
         with self._lock:
             now = time.monotonic()
             if self._pool is None or now - self._opened > IDLE_SECONDS:
@@ -196,15 +206,24 @@ def is_handshake_failure(error: Exception) -> bool:
     return any(word in str(error).upper() for word in _HANDSHAKE)
 
 
-def _new_pool(url: str) -> PoolManager:
+def _new_pool(url: str) -> HTTPConnectionPool:
     """Return what connects to a URL's host, by the proxy that the system has for it."""
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())  # some images have none
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
+    manager = PoolManager(maxsize=POOL_CONNECTIONS, ssl_context=context)
     if proxy and not proxy_bypass(parts.netloc):
-        return ProxyManager(proxy, maxsize=POOL_CONNECTIONS, ssl_context=context)
-    return PoolManager(maxsize=POOL_CONNECTIONS, ssl_context=context)
+        manager = ProxyManager(proxy, maxsize=POOL_CONNECTIONS, ssl_context=context)
+    return manager.connection_from_url(url)
+
+
+def _target(url: str, pool: HTTPConnectionPool) -> str:
+    """Return what a request asks for: of a proxy without a tunnel, the whole URL."""
+    parts = urlsplit(url)
+    if pool.proxy is not None and parts.scheme == "http":
+        return url
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
 
 def _body(response: BaseHTTPResponse, deadline: float) -> bytes:

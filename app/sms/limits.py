@@ -37,7 +37,6 @@ class SmsLimits:
     ) -> tuple[Sequence[Use], Sequence[Quota]]:
         """Return what a message uses, and the quotas that this has to fit in."""
         count = len(letter.receivers)
-        countries = Counter(map(country_code, letter.receivers))
         uses, quotas = list[Use](), list[Quota]()
 
         def limit(
@@ -53,6 +52,7 @@ class SmsLimits:
         limit(self.receiver, "receiver", dict.fromkeys(letter.receivers, 1))
         limit(self.template, "template", {letter.template.name: count})
         limit(self.caller, "caller", {caller: count})
-        limit(self.country, "country", countries)
+        if self.country:
+            limit(self.country, "country", Counter(map(country_code, letter.receivers)))
         limit(self.total, "all", {"": count})
         return uses, quotas

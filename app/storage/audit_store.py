@@ -38,7 +38,7 @@ class AuditStore:
 
     def add(self, row: Row) -> None:
         """Add a row."""
-        self._database.write_together(lambda connection: _ADD.execute(connection, row))
+        self._database.write_once(_ADD, row)
 
     def add_nobodys(self, row: Row, *, since: float, limit: int) -> bool:
         """Add a row of nobody's, unless there are `limit` like it since then.

@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ import structlog
 
 from app.errors import StorageUnavailable
 
-from .prepared import Prepared
+from .prepared import Change, Prepared
 from .tables import REVISION
 
 # How long a statement waits for another worker's transaction, which takes
@@ -108,6 +108,22 @@ class Database:
             if self._take_back(mine):
                 raise
         return mine.outcome()
+
+    def write_once(self, change: Change, values: Mapping[str, Any]) -> int:
+        """Execute one statement in a transaction of its own; see Change.execute.
+
+        SQLite holds its lock for no longer than it takes itself: between statements,
+        threads of this process would come in between.
+        """
+        if not self.is_sqlite:
+            with self.write() as connection:
+                return change.execute(connection, values)
+        try:
+            self._make_ready()
+            with closing(self._engine.raw_connection()) as raw:
+                return change.execute_raw(raw, values)
+        except _FAILURES as error:
+            raise StorageUnavailable from error
 
     def first(self, prepared: Prepared, **values: Any) -> dict[str, Any] | None:
         """Return the first row that a prepared query finds, None without one."""

@@ -21,7 +21,7 @@ class Line:
     def __init__(self, rows: Sequence[Row], *, max_running: int = 0) -> None:
         self._running = [row for row in rows if not row["is_queued"]]
         self._waiting = [row for row in rows if row["is_queued"]]
-        self._max_running = max_running
+        self.max_running = max_running
         #: The number of the next turn: later than all that count.
         self.next_turn = 1 + max((row["turn"] for row in rows), default=0)
 
@@ -35,7 +35,7 @@ class Line:
 
     def next_to_run(self) -> Iterator[str]:
         """Give the tasks for which there is room now."""
-        room = self._max_running - len(self._running)
+        room = self.max_running - len(self._running)
         of_command = Counter(row["command"] for row in self._running)
         # One whose command has no room takes no turn from others of its owner.
         free = [row for row in self._waiting if _has_room(row, of_command)]

@@ -66,15 +66,24 @@ class Change:
 
         Raises Conflict.
         """
+        if connection.dialect.name == "sqlite":
+            return self.execute_raw(connection.connection, values)
         try:
-            if connection.dialect.name != "sqlite":
-                return connection.execute(self._statement, values).rowcount
-            text, constants = self._text(tuple(values))
-            with closing(connection.connection.cursor()) as cursor:
-                cursor.execute(text, {**constants, **values})
-                return cursor.rowcount
-        except (sa.exc.IntegrityError, sqlite3.IntegrityError) as error:
+            return connection.execute(self._statement, values).rowcount
+        except sa.exc.IntegrityError as error:
             raise Conflict from error
+
+    def execute_raw(
+        self, connection: sa.PoolProxiedConnection, values: Mapping[str, Any]
+    ) -> int:
+        """Execute it by a connection of SQLite's driver, as execute does."""
+        text, constants = self._text(tuple(values))
+        with closing(connection.cursor()) as cursor:
+            try:
+                cursor.execute(text, {**constants, **values})
+            except sqlite3.IntegrityError as error:
+                raise Conflict from error
+            return cursor.rowcount
 
     def _text(self, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
         """Return it for SQLite's driver; those who write name the same every time."""

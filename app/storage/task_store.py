@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
 from .prepared import Change, Conflict, Prepared
-from .tables import UNFINISHED, UNTOLD, idempotency, tasks, used_uuids
+from .tables import UNFINISHED, UNTOLD, accounts, idempotency, tasks, used_uuids
 
 Row = Mapping[str, Any]
 
@@ -47,23 +48,25 @@ _HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
     sa.select(tasks).where(_OF_SLOT).order_by(tasks.c.number.desc()).limit(1)
 )
-_TAKE_TURN = Change(
-    sa.update(tasks).where(
-        tasks.c.host == sa.bindparam("of_host"),
-        tasks.c.kind == sa.bindparam("of_kind"),
-        tasks.c.owner.is_not_distinct_from(sa.bindparam("of_owner", type_=sa.Text)),
-        tasks.c.is_queued,
-        UNFINISHED,
-    )
+_OF_LINE = sa.and_(
+    tasks.c.host == sa.bindparam("of_host"),
+    tasks.c.kind == sa.bindparam("of_kind"),
+    UNFINISHED,
+)
+_ANY_WAIT = Prepared(
+    sa.select(tasks.c.task_id).where(_OF_LINE, tasks.c.is_queued).limit(1)
 )
 _LINE = Prepared(
     sa.select(*(tasks.c[name] for name in LINE_COLUMNS), tasks.c.worker)
-    .where(
-        tasks.c.host == sa.bindparam("of_host"),
-        tasks.c.kind == sa.bindparam("of_kind"),
-        UNFINISHED,
-    )
+    .where(_OF_LINE)
     .order_by(tasks.c.number)
+)
+_TAKE_TURN = Change(
+    sa.update(tasks).where(
+        _OF_LINE,
+        tasks.c.is_queued,
+        tasks.c.owner.is_not_distinct_from(sa.bindparam("of_owner", type_=sa.Text)),
+    )
 )
 
 
@@ -106,6 +109,8 @@ class TaskStore:
         where as many run and wait as may, KeyInFlight where its request has started
         another, or is kept no more.
         """
+        if self._has_room(row, admission):
+            return False
 
         def write(connection: sa.Connection) -> bool:
             self._database.lock(connection, f"admission {row['host']}")
@@ -125,6 +130,22 @@ class TaskStore:
 
         return self._database.write_together(write)
 
+    def _has_room(self, row: Row, admission: Admission) -> bool:
+        """Add a task in one statement where nothing is in its way; else do nothing.
+
+        On PostgreSQL those who are added at the same time would not see each other.
+        """
+        uses_up = admission.uuid is not None or admission.request is not None
+        if uses_up or not self._database.is_sqlite:
+            return False
+        of_line = {"of_host": row["host"], "of_kind": row["kind"]}
+        room = {"of_room": admission.room.max_running, "of_account": admission.account}
+        values = {**row, "is_queued": False, **of_line, **room}
+        try:
+            return self._database.write_once(_add_if_room(tuple(row)), values) == 1
+        except Conflict:  # its slot is taken
+            return False
+
     def withdraw(self, task_id: str, admission: Admission) -> None:
         """Forget a task that could not be begun, and what its admission has used up."""
         of_uuid = used_uuids.c.digest == admission.uuid
@@ -143,16 +164,36 @@ class TaskStore:
 
         Others may be before them in the line: for those room is kept.
         """
-        # Most who look have no turn; to write they would have to wait for each other.
         with self._database.read() as connection:
             line = Line(_unfinished(connection, host, kind), max_running=max_running)
-        let_in = [each for each in line.running() if each in task_ids]
-        if not any(each in task_ids for each in line.next_to_run()):
-            return let_in
+        # Somebody may have let them in, and could not tell.
+        running = [each for each in line.running() if each in task_ids]
+        turns = self._let_in(host, kind, line, only=task_ids)
+        return running + [task_id for task_id, _ in turns]
+
+    def let_in(self, host: str, kind: str, *, max_running: int) -> Sequence[Turn]:
+        """Return whose turn it is on a host; they run from now."""
+        if self._database.first(_ANY_WAIT, of_host=host, of_kind=kind) is None:
+            return []
+        with self._database.read() as connection:
+            line = Line(_unfinished(connection, host, kind), max_running=max_running)
+        return self._let_in(host, kind, line)
+
+    def _let_in(
+        self,
+        host: str,
+        kind: str,
+        seen: Line,
+        *,
+        only: Collection[str] | None = None,
+    ) -> Sequence[Turn]:
+        """Let in whose turn it is by what was seen, and still is."""
+        # Most who look have no turn; to write they would have to wait for each other.
+        if not any(only is None or each in only for each in seen.next_to_run()):
+            return []
         with self._database.write() as connection:
             self._database.lock(connection, f"admission {host}")
-            turns = _let_in(connection, host, kind, max_running, only=task_ids)
-        return let_in + [task_id for task_id, _ in turns]
+            return _let_in(connection, host, kind, seen.max_running, only=only)
 
     def queue(self, host: str, kind: str) -> Sequence[str]:
         """Return the tasks that wait on a host, in the order of their turns."""
@@ -218,18 +259,6 @@ class TaskStore:
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
         return self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
-
-    def hand_over(
-        self, task_id: str, *, host: str, kind: str, max_running: int, **values: Any
-    ) -> Sequence[Turn]:
-        """Write a task's end as finish does; return whose turn it is: they run now."""
-
-        def write(connection: sa.Connection) -> Sequence[Turn]:
-            self._database.lock(connection, f"admission {host}")
-            _CHANGE_UNFINISHED.execute(connection, {"of_id": task_id, **values})
-            return _let_in(connection, host, kind, max_running)
-
-        return self._database.write_together(write)
 
     def take_output(
         self, task_id: str, *, from_offset: int, to_offset: int, is_end: bool
@@ -297,9 +326,32 @@ class TaskStore:
 
     def _change(self, change: Change, **values: Any) -> bool:
         """Write columns of a task; return whether there was one to be changed."""
-        return self._database.write_together(
-            lambda connection: change.execute(connection, values) == 1
-        )
+        return self._database.write_once(change, values) == 1
+
+
+@cache
+def _add_if_room(names: tuple[str, ...]) -> Change:
+    """Return what adds a task of these columns if nobody waits, and it has room."""
+    given = {name: sa.bindparam(name, type_=tasks.c[name].type) for name in names}
+    of_line = sa.select(sa.func.count()).where(_OF_LINE)
+    of_command = of_line.where(tasks.c.command == given["command"])
+    last_turn = sa.select(sa.func.coalesce(sa.func.max(tasks.c.turn), 0)).where(
+        _OF_LINE
+    )
+    account = sa.bindparam("of_account", type_=sa.Integer)
+    known = sa.exists().where(
+        accounts.c.number == account, accounts.c.username == given["owner"]
+    )
+    new = sa.select(*given.values(), 1 + last_turn.scalar_subquery()).where(
+        ~sa.exists().where(_OF_LINE, tasks.c.is_queued),
+        of_line.scalar_subquery() < sa.bindparam("of_room"),
+        sa.or_(
+            given["max_running"].is_(None),
+            of_command.scalar_subquery() < given["max_running"],
+        ),
+        sa.or_(account.is_(None), known),
+    )
+    return Change(sa.insert(tasks).from_select([*names, "turn"], new))
 
 
 def _let_in(

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
-from app.storage.task_store import Admission, Room, TaskStore, Turn
+from app.storage.task_store import Admission, Room, TaskStore
 
 from .call_job import Call, CallJob
 from .command_job import CommandJob
@@ -338,11 +338,10 @@ class ThreadBackend:
     def _end(self, task: _Task, end: Mapping[str, Any]) -> None:
         facts = {**end, "started": task.record.started, **task.output.facts()}
         try:
-            turns = self._write_end(task, facts)
-            task.is_written = turns is not None
-            if turns is not None:
+            task.is_written = self._write_end(task.task_id, facts)
+            if task.is_written:
                 task.record = replace(task.record, **facts)
-                self._line.let_in(turns)
+                self._let_next_in(task.record.kind)
                 self._observe(task.record)
                 if task.record.notify is not None:
                     self._tell_end(task)
@@ -416,29 +415,32 @@ class ThreadBackend:
             cause = str(error.__cause__)
             log.warning("task.progress_not_written", task_id=task_id, error=cause)
 
-    def _write_end(
-        self, task: _Task, facts: Mapping[str, Any]
-    ) -> Sequence[Turn] | None:
+    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> bool:
         """Write a task's end, again and again until it is written.
 
-        Return whose turn it is then, None where it is not before the time to close is
-        over.
+        Return False where it is not before the time to close is over.
         """
         while True:
             try:
-                return self._store.hand_over(
-                    task.task_id,
-                    host=self._host,
-                    kind=task.record.kind,
-                    max_running=self._room[task.record.kind].max_running,
-                    **facts,
-                )
+                self._store.finish(task_id, **end)
             except StorageUnavailable as error:
                 cause = str(error.__cause__)
-                log.warning("task.end_not_written", task_id=task.task_id, error=cause)
+                log.warning("task.end_not_written", task_id=task_id, error=cause)
+            else:
+                return True
             given_up = self._given_up.wait(RETRY_SECONDS)
             if given_up or time.monotonic() >= self._deadline:
-                return None
+                return False
+
+    def _let_next_in(self, kind: str) -> None:
+        """Have those go on who have room now; where it fails, they look themselves."""
+        most = self._room[kind].max_running
+        try:
+            turns = self._store.let_in(self._host, kind, max_running=most)
+        except StorageUnavailable as error:
+            log.warning("queue.not_seen", error=str(error.__cause__))
+        else:
+            self._line.let_in(turns)
 
     def _discard(self, task: _Task) -> None:
         task.output.close()

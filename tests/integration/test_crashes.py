@@ -38,9 +38,8 @@ CRASHING = """
 import os, signal, threading
 from pathlib import Path
 
-import sqlalchemy
-
 from app.processes.child import Child
+from app.storage.engine import Database
 from app.storage.task_store import TaskStore
 from app.tasks.output import OutputFolder, OutputLog
 from application import create_app
@@ -79,18 +78,23 @@ def around(owner, name, *, before=None, after=None, of_interest=lambda *a, **k: 
 def is_task(task_id, *args, **options):
     return not task_id.startswith(".")  # as a check's is
 
-def committing(connection):
-    if getattr(here, "inside", None) == "hand_over":
-        reach("while the end is written")
+def is_own(task_id, *, state, **values):
+    return state != "LOST"  # which is another's end
+
+def is_end(*args, **options):
+    return getattr(here, "inside", None) == "finish"
 
 around(OutputFolder, "create", after="after the output is made", of_interest=is_task)
 around(TaskStore, "add", before="before the record", after="after the record")
 around(Child, "start", after="after the spawn")
 around(OutputLog, "append", after="while it runs")
 around(
-    TaskStore, "hand_over", before="after the exit", after="after the end is written"
+    TaskStore, "finish", before="after the exit", after="after the end is written",
+    of_interest=is_own,
 )
-sqlalchemy.event.listen(sqlalchemy.Engine, "commit", committing)
+around(
+    Database, "write_once", before="while the end is written", of_interest=is_end
+)
 app = create_app()
 """
 

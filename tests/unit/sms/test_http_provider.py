@@ -284,6 +284,19 @@ def test_a_connection_that_the_vendor_has_closed_is_not_used_again() -> None:
         vendor.close()
 
 
+def test_a_proxy_of_the_system_is_asked_for_the_whole_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Peer(answering) as peer:
+        monkeypatch.setenv("http_proxy", f"http://{peer.address}")
+        vendor = Vendor("http://vendor.example:81")
+        assert send(vendor) == [Accepted("ok")]
+        vendor.close()
+    where = b"POST http://vendor.example:81/a-secret?to=+8613800000000 HTTP/1.1\r\n"
+    assert peer.heads[0].startswith(where)
+    assert b"\r\nHost: vendor.example:81\r\n" in peer.heads[0]
+
+
 def test_a_netrc_does_not_sign_in_our_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,8 @@ def task_row(**changes: Any) -> dict[str, Any]:
         "host": "pelican",
         "worker": "4711",
         "cmd": "true",
+        "command": None,
+        "max_running": None,
         "request_id": None,
         "created": time.time(),
         "end_offset": 0,

@@ -75,6 +75,14 @@ database.close()
 """
 
 
+def older_row(**changes: Any) -> dict[str, Any]:
+    """Return a row as a release wrote it that did not know commands by name."""
+    row = task_row()
+    return {
+        k: v for k, v in row.items() if k not in ("command", "max_running")
+    } | changes
+
+
 def differences(connection: sa.Connection) -> list[Any]:
     # SQLite numbers rows by itself, and alembic misses the default that does it.
     defaults = connection.dialect.name != "sqlite"
@@ -273,9 +281,9 @@ def older_tasks() -> list[dict[str, Any]]:
     ended = {"state": "SUCCESS", "finished": 1700000000.123456, "returncode": 0}
     facts = {"max_rss_bytes": 2**40, "end_offset": 2**41, "leftovers": False}
     return [
-        task_row(slot="bob", cmd="echo '安'", **ended, **facts, result='{"a": 1}'),
-        task_row(slot="bob", state="STARTED"),
-        task_row(slot=None, owner=None, kind="iostat", progress_done=1),
+        older_row(slot="bob", cmd="echo '安'", **ended, **facts, result='{"a": 1}'),
+        older_row(slot="bob", state="STARTED"),
+        older_row(slot=None, owner=None, kind="iostat", progress_done=1),
     ]
 
 
@@ -345,7 +353,7 @@ class TestTheWayDown:
         AuditStore(database).add(audit_row())
         PeopleStore(database).add({"name": "Ann", "age": 1})
         with database.write() as connection:
-            insert(connection, "tasks", *older_tasks, task_row(command="backup"))
+            insert(connection, "tasks", *older_tasks, older_row(command="backup"))
             kept = rows_of(connection, "tasks")
 
         with database.write() as connection:
@@ -391,7 +399,7 @@ class TestTheWayDown:
 def test_tasks_of_an_earlier_release_are_kept_and_are_before_new_ones(
     url: str, database: Database, revision: str
 ) -> None:
-    old, ended = task_row(), task_row(finished=2.0)
+    old, ended = older_row(), older_row(finished=2.0)
     with database.write() as connection:
         command.downgrade(alembic_config(connection), revision)
         for row in (old, ended):

@@ -246,7 +246,7 @@ class TestClosing:
         task_ids = [place.running(backend)]
         task_ids += [place.submit(backend, f"w{number}") for number in range(3)]
         with monkeypatch.context() as patch:
-            patch.setattr(store, "hand_over", fail)
+            patch.setattr(store, "finish", fail)
             begun = time.monotonic()
             assert sorted(backend.close(seconds=1)) == sorted(task_ids)
             assert time.monotonic() - begun < 10
@@ -357,7 +357,7 @@ class TestTrouble:
 
         monkeypatch.setattr(waiting_line, "LOOK_SECONDS", 0.05)
         monkeypatch.setattr(thread_backend, "RETRY_SECONDS", 0.05)
-        for name in ("claim", "hand_over", "start"):
+        for name in ("claim", "finish", "start"):
             monkeypatch.setattr(store, name, may_fail(getattr(store, name)))
         backend = place.make(max_running=1, max_queued=2)
         task_ids = [place.running(backend), place.submit(backend, "waits")]

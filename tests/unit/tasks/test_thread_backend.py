@@ -352,7 +352,7 @@ class TestWithoutTheDatabase:
         self, backend, store, record_of, monkeypatch
     ):
         with capture_logs() as logs, monkeypatch.context() as patch:
-            patch.setattr(store, "hand_over", unavailable)
+            patch.setattr(store, "finish", unavailable)
             task_id = submit(backend, shell("true")).task_id
             wait_until(lambda: tries(logs))
             begun = time.monotonic()

@@ -1,0 +1,20 @@
+"""Keeps no more memory than is used."""
+
+import ctypes
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+# Of what is used again and again the largest blocks are parts of an output, 256 KiB.
+LARGE_BYTES = 4 * 1024 * 1024
+
+
+def give_back_large_blocks() -> None:
+    """Have the system be given back a large block of memory when it is freed.
+
+    glibc would keep the next ones: with its first password, whose hash takes 19 MiB, a
+    worker would get that much larger for good. Other C libraries have no such switch.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
