@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -268,8 +269,11 @@ class ThreadBackend:
         """Have a task run by who waits for it, or by a thread of its own."""
         if task.is_attended:
             task.may_begin.set()
-            return
-        run = partial(task.context.run, self._run, task, task.job.run)
+        else:
+            self._start_thread(task, partial(self._run, task, task.job.run))
+
+    def _start_thread(self, task: _Task, work: Callable[[], object]) -> None:
+        run = partial(task.context.run, work)
         name = f"run-{task.task_id}"
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
@@ -290,13 +294,15 @@ class ThreadBackend:
         with self._lock:
             task.is_attended = False
         # Now nobody else is to have it begin where nobody has by now.
-        if not task.may_begin.is_set() or self._run(task, attend):
-            return
+        if task.may_begin.is_set() and not self._run(task, attend, patience):
+            self._leave(task, partial(self._run, task, job.run))
+
+    def _leave(self, task: _Task, work: Callable[[], object]) -> None:
+        """Leave the rest of a task's work to a thread of its own, if there is one."""
         try:
-            with self._lock:
-                self._let_begin(task)
+            self._start_thread(task, work)
         except RuntimeError:  # the system gives no more threads
-            self._run(task, job.run)
+            work()
 
     def _claim(self, kind: str) -> Claim:
         most = self._room[kind].max_running
@@ -316,7 +322,10 @@ class ThreadBackend:
         self._end_unstarted(task, reason)
 
     def _run(
-        self, task: _Task, work: Callable[[TaskOutput], dict[str, Any] | None]
+        self,
+        task: _Task,
+        work: Callable[[TaskOutput], dict[str, Any] | None],
+        patience: Patience | None = None,
     ) -> bool:
         """Do a task's work; return whether that has come to its end."""
         if task.ended.is_set():  # while it waited
@@ -327,7 +336,7 @@ class ThreadBackend:
         except Exception:
             log.exception("run.failed", task_id=task.task_id)
         if end is not None:
-            self._end(task, end)
+            self._end(task, end, patience)
         return end is not None
 
     def _end_unstarted(self, task: _Task, reason: str) -> None:
@@ -335,18 +344,23 @@ class ThreadBackend:
         task.job.stop(reason)
         self._end(task, end_of_task(state_of_stop(reason), reason))
 
-    def _end(self, task: _Task, end: Mapping[str, Any]) -> None:
+    def _end(
+        self, task: _Task, end: Mapping[str, Any], patience: Patience | None = None
+    ) -> None:
+        """Write a task's end and let it go; when patience is over, a thread does."""
         facts = {**end, "started": task.record.started, **task.output.facts()}
-        try:
-            task.is_written = self._write_end(task.task_id, facts)
+        with ExitStack() as at_last:
+            at_last.callback(self._let_go, task)
+            task.is_written = self._write_end(task.task_id, facts, patience)
             if task.is_written:
                 task.record = replace(task.record, **facts)
                 self._let_next_in(task.record.kind)
                 self._observe(task.record)
                 if task.record.notify is not None:
                     self._tell_end(task)
-        finally:
-            self._let_go(task)
+            elif patience is not None:
+                at_last.pop_all()
+                self._leave(task, partial(self._end, task, end))
 
     def _tell_end(self, task: _Task) -> None:
         """Have the end of a task told; who sweeps up does it where this fails."""
@@ -415,10 +429,12 @@ class ThreadBackend:
             cause = str(error.__cause__)
             log.warning("task.progress_not_written", task_id=task_id, error=cause)
 
-    def _write_end(self, task_id: str, end: Mapping[str, Any]) -> bool:
+    def _write_end(
+        self, task_id: str, end: Mapping[str, Any], patience: Patience | None
+    ) -> bool:
         """Write a task's end, again and again until it is written.
 
-        Return False where it is not before the time to close is over.
+        Return False where it is not before the patience, or the time to close, is over.
         """
         while True:
             try:
@@ -430,6 +446,8 @@ class ThreadBackend:
                 return True
             given_up = self._given_up.wait(RETRY_SECONDS)
             if given_up or time.monotonic() >= self._deadline:
+                return False
+            if patience is not None and not patience.seconds():
                 return False
 
     def _let_next_in(self, kind: str) -> None:
