@@ -51,7 +51,6 @@ def bellhop(folder: Path, name: str = "bellhop", **settings: str) -> Iterator[Se
     shipped = {
         "FLASK_ENV": "production",
         "ADMIN_PASSWORD": PASSWORD,
-        "LOG_FILE": str(home / "bellhop.log"),
     }
     with running(home, **(shipped | settings)) as server:
         yield server
