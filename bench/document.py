@@ -42,8 +42,8 @@ HEAD = """# Performance
 
 Written by `make bench`, of `bench/results.json`; the words stand in `bench/` too. What
 is measured is Bellhop as it ships: gunicorn with `gunicorn.conf.py`, in production,
-every task recorded in SQLite, every request logged to a file, every run audited. Peers
-are started as their own documentation says. Where a setting is not the shipped one, it
+every task recorded in SQLite, every request logged, every run audited. Peers are
+started as their own documentation says. Where a setting is not the shipped one, it
 is named.
 
 - All have the same client ({client}), on the same machine, over 127.0.0.1. Each client
