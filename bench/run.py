@@ -26,6 +26,7 @@ from .rows import ROWS
 
 RESULTS = PROJECT / "bench" / "results.json"
 DESCRIPTORS = 8192
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
@@ -93,7 +94,15 @@ def _prepare() -> None:
     """Have room for many connections, and end in an orderly way when told to."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, most), most))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in _ENDING:
+        signal.signal(number, _end)
+
+
+def _end(*_: object) -> None:
+    """Have all that was started ended, which a second signal does not keep from it."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def _keep(kept: str, name: str, result: dict[str, Any]) -> None:
