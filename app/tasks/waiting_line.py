@@ -98,6 +98,9 @@ class WaitingLine:
                     waiting = list(self._waiting)
                     if not waiting and (was_idle or self._closed):
                         self._thread = self._notice = None
+                        # The next thread has a mark of the same name.
+                        with suppress(OSError):
+                            mark.unlink()
                         break
                 try:
                     self._let_go_on(waiting, claim)
@@ -105,8 +108,6 @@ class WaitingLine:
                     log.exception("queue.not_seen")
                 was_idle = not waiting
                 notice.wait(LOOK_SECONDS)
-        with suppress(OSError):
-            mark.unlink()
 
     def _let_go_on(self, waiting: Sequence[str], claim: Claim) -> None:
         if not waiting:
