@@ -6,8 +6,9 @@ by :mod:`app.host.procfs`.
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -52,14 +53,16 @@ def processes_of_group(group: int) -> list[Process]:
 
     So who has started others is the first to be told to end, and can see to them.
     """
-    return _those(lambda process: process.group == group)
+    return sorted((p for p in _processes() if p.group == group), key=_age)
 
 
 def processes_of_run(group: int, mark: bytes) -> list[Process]:
     """Return the live processes of a group, and those that carry `mark`."""
-    return _those(
-        lambda process: process.group == group or mark in _environment(process.pid)
-    )
+    return [
+        process
+        for process, environment in _SHARED.look()
+        if process.group == group or mark in environment
+    ]
 
 
 def processes_marked(marks: Collection[bytes]) -> list[Process]:
@@ -68,7 +71,11 @@ def processes_marked(marks: Collection[bytes]) -> list[Process]:
     A mark is "NAME=value". It is inherited through `setsid` and a double fork;
     another user's processes are not seen.
     """
-    return _those(lambda process: not _environment(process.pid).isdisjoint(marks))
+    return [
+        process
+        for process, environment in _SHARED.look()
+        if not environment.isdisjoint(marks)
+    ]
 
 
 def send_signal(process: Process, number: signal.Signals) -> None:
@@ -84,9 +91,37 @@ def boot_id() -> str:
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
-def _those(is_one: Callable[[Process], bool]) -> list[Process]:
-    found = filter(is_one, _processes())
-    return sorted(found, key=lambda process: (process.start_ticks, process.pid))
+class _SharedLook:
+    """A look at all processes and their environments, for all who ask meanwhile.
+
+    Many commands that are ended at once would each read the whole table, again and
+    again. Who asks gets a look that began after that, by whichever thread took it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # held by the thread that looks
+        self._begun = self._ended = 0  # looks; one that failed has not ended
+        self._seen: list[tuple[Process, set[bytes]]] = []
+
+    def look(self) -> list[tuple[Process, set[bytes]]]:
+        """Return all live processes with their environments."""
+        before = self._begun
+        with self._lock:
+            if self._ended <= before:
+                self._begun += 1
+                # Each at once: it may soon have moved on to a child of its own.
+                seen = [(each, _environment(each.pid)) for each in _processes()]
+                self._seen = sorted(seen, key=lambda pair: _age(pair[0]))
+                self._ended = self._begun
+            return self._seen
+
+
+_SHARED = _SharedLook()
+
+
+def _age(process: Process) -> tuple[int, int]:
+    """Return what sorts the oldest first."""
+    return process.start_ticks, process.pid
 
 
 def _processes() -> Iterator[Process]:

@@ -1,7 +1,10 @@
+import errno
 import os
 import platform
 import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -310,3 +313,64 @@ def end_all(mark):
         return not left
 
     wait_until(gone)
+
+
+class TestManyWhoLook:
+    """Threads that look at the same time."""
+
+    @pytest.fixture
+    def listing(self, monkeypatch):
+        """Have every look wait for the test, and keep how many there were."""
+        looks = Looks(table._processes)
+        monkeypatch.setattr(table, "_processes", looks)
+        yield looks
+        looks.go_on.set()
+
+    def test_they_share_the_next_look(self, listing, mark):
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(processes_marked, {mark.encode()})
+            listing.begun.wait(10)
+            later = [pool.submit(processes_marked, {mark.encode()}) for _ in range(4)]
+            wait_until(lambda: all(each.running() for each in later))
+            listing.go_on.set()
+            assert [each.result(10) for each in (first, *later)] == [[]] * 5
+        assert listing.count < 5
+
+    def test_nobody_gets_a_look_that_began_before(self, listing, mark, spawn):
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(processes_marked, {mark.encode()})
+            listing.begun.wait(10)
+            process = spawn("sleep", "300", env=dict([mark.split("=")]))
+            second = pool.submit(processes_marked, {mark.encode()})
+            listing.go_on.set()
+            assert first.result(10) == []
+            assert [each.pid for each in second.result(10)] == [process.pid]
+
+    def test_nobody_gets_a_look_that_failed(self, listing, mark):
+        listing.error = OSError(errno.EMFILE, "no descriptor is free")
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(processes_marked, {mark.encode()})
+            listing.begun.wait(10)
+            second = pool.submit(processes_marked, {mark.encode()})
+            listing.go_on.set()
+            for each in (first, second):
+                with pytest.raises(OSError, match="no descriptor"):
+                    each.result(10)
+
+
+class Looks:
+    """The table's listing, which waits until it may go on."""
+
+    def __init__(self, listing):
+        self._listing = listing
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.count, self.error = 0, None
+
+    def __call__(self):
+        self.count += 1
+        found = list(self._listing())
+        self.begun.set()
+        self.go_on.wait(10)
+        if self.error:
+            raise self.error
+        return iter(found)
