@@ -3,10 +3,11 @@
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 from bench.servers import bare
 from tests.servers import Server, running, wait_until
@@ -144,3 +145,33 @@ def test_connections_that_ask_nothing_do_not_hold_up_its_end(server: Server) -> 
             opened.enter_context(connected(server)).sendall(half)
         wait_until(lambda: server.get("/api/health").status_code == 200)
         assert server.stop() == 0
+
+
+def test_its_health_is_told_while_every_thread_is_taken(tmp_path: Path) -> None:
+    options = ("-w", "1", "--threads", "2")
+    # More than is waited for without a thread, and not all of it.
+    half = (
+        b"POST /api/exec/bob HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 500000\r\n\r\n" + b" " * 100_000
+    )
+    with running(tmp_path, *options) as server, ExitStack() as opened:
+        for _ in range(2):
+            opened.enter_context(connected(server)).sendall(half)
+        with pytest.raises(requests.Timeout):
+            requests.get(f"{server.url}/api/health/ready", timeout=1)
+        for path in ("/api/health", "/v1/uptime/"):
+            assert requests.get(server.url + path, timeout=5).status_code == 200
+
+
+def test_who_takes_no_answers_does_not_hold_up_others(server: Server) -> None:
+    request = b"GET /v1/uptime/ HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as opened:
+        for _ in range(4):
+            client = opened.enter_context(connected(server))
+            client.setblocking(False)
+            with suppress(BlockingIOError):
+                for _ in range(20_000):
+                    client.sendall(request)
+        for _ in range(10):
+            health = requests.get(f"{server.url}/api/health", timeout=5)
+            assert health.status_code == 200

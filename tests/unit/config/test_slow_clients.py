@@ -56,3 +56,39 @@ def test_it_is_not_waited_for_where_that_is_no_use(seen: bytes) -> None:
 
 def test_the_beginning_of_a_large_one_is_waited_for() -> None:
     assert not is_whole(LARGE + b"x" * 1000)
+
+
+class TestNeverWaits:
+    HEALTH = b"GET /api/health HTTP/1.1\r\nHost: x\r\n"
+
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            HEALTH + b"\r\n",
+            b"GET /v1/uptime/ HTTP/1.0\r\n\r\n",
+            HEALTH + b"X-Content-Length: 5\r\n\r\n",
+        ],
+    )
+    def test_a_reading_without_a_body_does_not(self, seen):
+        assert slow_clients.never_waits(seen)
+
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            HEALTH,
+            HEALTH[:20],
+            b"",
+            HEALTH + b"Content-Length: 5\r\n\r\n",
+            HEALTH + b"content-length : 5\r\n\r\n",
+            HEALTH.replace(b"\r\n", b"\n") + b"Content-Length: 5\r\n\r\n",
+            HEALTH + b"Transfer-Encoding: chunked\r\n\r\n",
+            HEALTH + b"Expect: 100-continue\r\n\r\n",
+            HEALTH + b"Upgrade: h2c\r\n\r\n",
+            (HEALTH + b"\r\n") * 2,
+            b"GET /api/health/ready HTTP/1.1\r\n\r\n",
+            b"GET /api/health?x=1 HTTP/1.1\r\n\r\n",
+            b"POST /api/health HTTP/1.1\r\n\r\n",
+        ],
+    )
+    def test_anything_else_may(self, seen):
+        assert not slow_clients.never_waits(seen)
