@@ -126,6 +126,17 @@ def bare(folder: Path, **options: str) -> Iterator[Server]:
 
 
 @contextmanager
+def keeping(folder: Path, threads: str) -> Iterator[Server]:
+    """Start the least that keeps what Bellhop keeps, on the same gunicorn."""
+    kept = folder / "keeping"
+    kept.mkdir()
+    env = {"KEEPING_FOLDER": str(kept)}
+    same = shipped() | {"threads": threads}
+    with python_server(folder, "bench.peers.keeping:app", env, **same) as server:
+        yield server
+
+
+@contextmanager
 def tutorial(folder: Path) -> Iterator[Server]:
     """Start the tutorial's way to run commands: its memory is one process's."""
     same = shipped() | {"workers": "1"}
