@@ -6,6 +6,7 @@ from app import cli
 from app.api import audit_log, request_log, routes
 from app.api import errors as error_door
 from app.services import Services
+from app.web import routes as pages
 
 
 def register(app: Flask) -> None:
@@ -15,4 +16,5 @@ def register(app: Flask) -> None:
     audit_log.register(app)
     error_door.register(app)
     routes.register(app)
+    pages.register(app)
     cli.register(app)

@@ -1,0 +1,1 @@
+"""The pages: what the services know, as HTML for people."""

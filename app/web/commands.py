@@ -1,0 +1,102 @@
+"""Commands: what may be run, and the form that runs one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, current_app, request
+
+from app.api.resource import services
+from app.api.task_view import moment
+from app.errors import TaskNotFound
+from app.tasks.record import TaskRecord
+from app.web import fields
+from app.web.duration import lasting
+from app.web.frame import render
+from app.web.session import me
+from app.web.words import t
+
+# Of so many commands all are seen at a glance: there is nothing to look for.
+_AT_A_GLANCE = 8
+
+_RUNS_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Before:
+    """The run that a form is filled in as; no `task`: it is not kept any more.
+
+    `given` are the parameters that it had, None where these were not kept.
+    """
+
+    task: TaskRecord | None
+    given: Mapping[str, Any] | None = None
+
+
+def show_all() -> Response:
+    """Show what the reader may run, with what came of each lately."""
+    caller, lookup = me(), services().lookup
+    catalogue, viewer = services().catalogue, services().viewer(caller)
+    entries = catalogue.entries(caller.username, every=caller.is_admin)
+    before = _before()
+    return render(
+        "commands.html",
+        script="commands",
+        styles=("commands",),
+        title=t("Commands"),
+        entries=entries,
+        newest=lookup.newest_of_commands(viewer),
+        running=lookup.running_of_commands(viewer),
+        is_long=len(entries) > _AT_A_GLANCE,
+        before=before,
+        shell=_shell_fields(before),
+        at=moment,
+        lasting=lasting,
+    )
+
+
+def show(name: str) -> Response:
+    """Show the form of a command, filled in as a run was where one is named."""
+    caller = me()
+    entry = services().catalogue.get(name, caller.username, every=caller.is_admin)
+    viewer, of_command = services().viewer(caller), {"command": name}
+    runs = services().lookup.page(viewer, of_command, before=None, limit=_RUNS_SHOWN)
+    before = _before()
+    given = (before and before.given) or {}
+    return render(
+        "command.html",
+        script="command",
+        styles=("commands",),
+        title=name,
+        entry=entry,
+        may_run=entry.is_for(caller.username),
+        params=fields.of_command(entry, given),
+        options=fields.of_options(entry),
+        before=before,
+        not_taken=sorted(given.keys() - entry.parameters.keys()),
+        runs=[task for _, task in runs],
+        at=moment,
+        lasting=lasting,
+        given=fields.given,
+    )
+
+
+def _shell_fields(before: Before | None) -> list[fields.Field]:
+    """Return the fields for what a shell is to run; none where it may not."""
+    if not services().catalogue.allows_shell:
+        return []
+    cmd = before.task.cmd if before and before.task else None
+    return fields.of_shell(cmd or "", current_app.config["EXEC_TIMEOUT_SECONDS"])
+
+
+def _before() -> Before | None:
+    """Return the run that is to be run again, None where none is named."""
+    task_id = request.args.get("again")
+    if not task_id:
+        return None
+    try:
+        task = services().lookup.get(task_id, services().viewer(me()))
+    except TaskNotFound:
+        return Before(None)
+    return Before(task, None if task.params is None else json.loads(task.params))

@@ -1,0 +1,43 @@
+"""Tasks: what runs, waits and has run, newest first."""
+
+import time
+
+from flask import Response
+
+from app.api.pages import cut
+from app.api.resource import services
+from app.api.schemas.task import KINDS, TASKS_QUERY
+from app.api.task_view import moment
+from app.tasks.states import State
+from app.web.duration import lasting
+from app.web.fields import given
+from app.web.frame import render
+from app.web.listing import asked, place
+from app.web.session import me
+from app.web.words import t
+
+
+def show_all() -> Response:
+    """Show a page of the tasks that the reader may see, filtered as the API does it."""
+    query = asked(TASKS_QUERY)
+    limit, before = place(query)  # what is left are the filters
+    viewer = services().viewer(me())
+    found = services().lookup.page(viewer, query, before=before, limit=limit + 1)
+    page, links, _ = cut(found, limit, lambda numbered: numbered[0])
+    return render(
+        "tasks.html",
+        script="tasks",
+        styles=("tasks",),
+        title=t("Tasks"),
+        tasks=[task for _, task in page],
+        links=links,
+        filters=query,
+        states=[str(state) for state in State],
+        kinds=KINDS,
+        is_newest=before is None,
+        limit=limit,
+        now=time.time(),
+        at=moment,
+        lasting=lasting,
+        given=given,
+    )
