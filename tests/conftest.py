@@ -26,6 +26,7 @@ hypothesis.settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long doses")
+    parser.addoption("--pictures", action="store_true", help="keep those of the docs")
 
 
 @pytest.fixture

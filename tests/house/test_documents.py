@@ -112,7 +112,7 @@ def _dead_links(document: Path, text: str) -> Iterator[str]:
 def _words(path: Path) -> str | None:
     if path.is_dir():
         return ""
-    return path.read_text() if path.is_file() else None
+    return path.read_text(errors="replace") if path.is_file() else None
 
 
 def _lost_files(text: str) -> Iterator[str]:
