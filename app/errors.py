@@ -27,6 +27,7 @@ BellhopError
 ├── LastAdmin             without this user nobody would be an admin
 ├── TokenNotFound         there is no such token of that user
 ├── NotEndedYet           a task was asked to end, and has not in time
+├── HostNotFound          there is no such host
 ├── HostReadingFailed     the kernel's figures cannot be read
 ├── WaitersExceeded       too many requests wait in this worker already
 ├── PasswordChecksExceeded   too many passwords are being checked
@@ -193,6 +194,10 @@ class TokenNotFound(BellhopError):
 
 class NotEndedYet(BellhopError):
     """The task was asked to end and has not ended yet; ask again."""
+
+
+class HostNotFound(BellhopError):
+    """There is no host of that name."""
 
 
 class HostReadingFailed(BellhopError):

@@ -158,6 +158,9 @@ class BaseConfig(SmsSettings):
     PASSWORD_MIN_LENGTH = Setting(
         integer(1, 1000), 6, "characters that a password has at least"
     )
+    SESSION_SECONDS = Setting(
+        integer(60, 30 * 86400), 43200, "how long a browser stays signed in", unit="s"
+    )
     AUDIT_RETENTION_SECONDS = Setting(
         seconds(1, 10**10), 365 * 86400.0, "how long the audit is kept", unit="s"
     )

@@ -6,14 +6,18 @@ from enum import StrEnum
 
 from app.auth.permissions import Scope
 
+#: What a browser that has signed in sends with every request.
+SESSION_COOKIE = "bellhop_session"
+
 
 class Who(StrEnum):
     """What a route asks of its callers before all else."""
 
     ANYBODY = "nothing"
     SIGNER = "a signed uuid, where EXEC_TOKEN_REQUIRED is on"
-    ACCOUNT_IN_PRODUCTION = "a password or a token, in production"
-    ACCOUNT = "a password or a token"
+    ACCOUNT_IN_PRODUCTION = "a password, a token or a session, in production"
+    ACCOUNT = "a password, a token or a session"
+    SESSION = "a session"
     SCRAPER = "METRICS_TOKEN, where that is set"
 
 
@@ -77,3 +81,10 @@ USERS = Access(
 # The resource asks who it is about, and for the password.
 CREDENTIALS = Access(Who.ACCOUNT, {"GET": Scope.READ, "POST": None, "DELETE": None})
 ADMIN = Access(Who.ACCOUNT, {"GET": Scope.ADMIN})
+
+PAGE = Access(Who.SESSION, {"GET": Scope.READ})
+ADMIN_PAGE = Access(Who.SESSION, {"GET": Scope.ADMIN})
+SIGN_IN = Access(Who.ANYBODY)
+SIGN_OUT = Access(Who.SESSION, {"POST": None})
+# Of how pages look to one reader.
+CHOICE = Access(Who.ANYBODY, audited=False)

@@ -8,10 +8,11 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from flask_restful import Api
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
 
+from app.api.access import SESSION_COOKIE
 from app.api.rendering import JSON, render_json
 from app.api.validation import UnreadableBody
 from app.errors import (
@@ -21,6 +22,7 @@ from app.errors import (
     CapacityExceeded,
     CommandNotAllowed,
     CommandNotFound,
+    HostNotFound,
     HostReadingFailed,
     InvalidInput,
     KeyInFlight,
@@ -48,6 +50,9 @@ from app.errors import (
 
 PROBLEM_JSON = "application/problem+json"
 
+BASIC = 'Basic realm="bellhop", charset="UTF-8"'
+BEARER = 'Bearer realm="bellhop"'
+
 STATUS_OF: dict[type[BellhopError], int] = {
     InvalidInput: 400,
     NotAuthenticated: 401,
@@ -59,6 +64,7 @@ STATUS_OF: dict[type[BellhopError], int] = {
     ReceiptNotTaken: 404,
     AccountNotFound: 404,
     TokenNotFound: 404,
+    HostNotFound: 404,
     SlotBusy: 409,
     AccountExists: 409,
     LastAdmin: 409,
@@ -147,6 +153,16 @@ def type_of(kind: type[Exception]) -> str:
     return "urn:bellhop:problem:" + "-".join(words).lower()
 
 
+def _asks_a_page() -> bool:
+    """Return whether a script of a page asks, or whoever has a session of ours.
+
+    Offered Basic, the browser would ask for a password in a box of its own.
+    """
+    dest, site = (request.headers.get(f"Sec-Fetch-{n}") for n in ("Dest", "Site"))
+    is_script = (dest, site) == ("empty", "same-origin")
+    return is_script or SESSION_COOKIE in request.cookies
+
+
 def _detail(error: Exception, status: int) -> str:
     if isinstance(error, HTTPException):
         return error.description or HTTPStatus(status).phrase
@@ -162,9 +178,7 @@ def _headers(error: Exception, status: int) -> dict[str, str]:
     if isinstance(error, UnreadableBody):
         headers["Connection"] = "close"
     if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = (
-            'Basic realm="bellhop", charset="UTF-8", Bearer realm="bellhop"'
-        )
+        headers["WWW-Authenticate"] = BEARER if _asks_a_page() else f"{BASIC}, {BEARER}"
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         seconds = getattr(error, "retry_after_seconds", RETRY_AFTER_SECONDS)
         headers["Retry-After"] = str(seconds)

@@ -5,7 +5,7 @@ What a route asks stands in :mod:`app.api.access`, for each in :mod:`app.api.rou
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
@@ -15,17 +15,20 @@ from urllib.parse import urlsplit
 from flask import current_app, g, request
 from werkzeug.exceptions import Forbidden
 
-from app.api.access import Access, Who
+from app.api.access import SESSION_COOKIE, Access, Who
 from app.api.resource import services
 from app.api.rule import this_request
 from app.auth.permissions import Identity
 from app.errors import (
+    AccountNotFound,
     Fault,
     NotAuthenticated,
     TooManyAttempts,
     UuidRefused,
 )
 from app.tasks.order import Origin
+
+CSRF_HEADER = "X-CSRF-Token"
 
 _CALLER = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -39,10 +42,13 @@ def admit(access: Access, in_path: dict[str, Any]) -> None:
                 g.origin = _signer(in_path["uuid"])
             elif _takes_account(access):
                 g.identity = authenticate()
+            elif access.who is Who.SESSION:
+                g.identity = _reader()
             elif access.who is Who.SCRAPER:
                 _require_metrics_token()
     if access.changes(request.method):
         _refuse_foreign_origin()
+        _require_csrf_token()
     if identity := caller():
         _require_scope(identity, access)
 
@@ -60,17 +66,34 @@ def authenticate() -> Identity:
     """
     given = request.authorization
     if given is None:
-        raise NotAuthenticated
+        return _reader()
     if given.type == "bearer" and given.token:
         return services().tokens.authenticate(given.token)
     if given.type == "basic":
-        services().accounts.make_first_admin()
-        return services().login.authenticate(
-            given.username or "",
-            given.password or "",
-            address=request.remote_addr or "",
-        )
+        return _login(given.username or "", given.password or "")
     raise NotAuthenticated
+
+
+def sign_in(username: str, password: str) -> str:
+    """Return a new session for the name and the password of a form.
+
+    Raises as `authenticate` does.
+    """
+    with _claim_noted("password"):
+        # Read before the password is checked: whoever changes it in between has ended
+        # the sessions there were, and this one is refused for it.
+        account = _account(username)
+        identity = _login(username, password)
+        if account is None:  # just made
+            raise NotAuthenticated
+        text = services().sessions.open(account)
+    g.identity = identity
+    return text
+
+
+def session_text() -> str | None:
+    """Return the session that came with the request, whether it is good or not."""
+    return request.cookies.get(SESSION_COOKIE)
 
 
 def caller() -> Identity | None:
@@ -98,6 +121,28 @@ def caller_faults(uuid: str) -> list[Fault]:
         return []
     fault = "is not 1 to 128 letters, digits, dots, underscores or hyphens"
     return [Fault("uuid", fault)]
+
+
+def _account(username: str) -> Mapping[str, Any] | None:
+    services().accounts.make_first_admin()
+    try:
+        return services().accounts.get(username)
+    except AccountNotFound:
+        return None
+
+
+def _login(username: str, password: str) -> Identity:
+    services().accounts.make_first_admin()
+    address = request.remote_addr or ""
+    return services().login.authenticate(username, password, address=address)
+
+
+def _reader() -> Identity:
+    """Return whose session came with the request, by the cookie alone."""
+    text = session_text()
+    if text is None:
+        raise NotAuthenticated
+    return services().sessions.authenticate(text)
 
 
 def _signer(uuid: str) -> Origin:
@@ -158,6 +203,25 @@ def _refuse_foreign_origin() -> None:
         raise Forbidden("A page of another site may not do this.")
 
 
+def _require_csrf_token() -> None:
+    """Raise 403 for what a session changes without a word of its own page.
+
+    A browser sends the cookie by itself, whoever has it ask; the token stands in our
+    pages, which no other site can read. Who signs in has none yet.
+    """
+    known = caller()
+    if known is None or known.via != "session":
+        return
+    given = request.headers.get(CSRF_HEADER)
+    if given is None and g.access.who is Who.SESSION:
+        given = request.form.get("csrf")
+    wanted = services().sessions.csrf(session_text() or "")
+    if not hmac.compare_digest((given or "").encode(), wanted.encode()):
+        raise Forbidden(
+            f"By a session this takes {CSRF_HEADER} of its page: load the page again."
+        )
+
+
 def _may_be_rebound() -> bool:
     """Return whether another site may have made the name that was asked lead here.
 
@@ -184,14 +248,17 @@ def _host_of(url: str) -> str | None:
 
 
 @contextmanager
-def _claim_noted() -> Iterator[None]:
-    """Note for the audit that credentials were refused, and whose were guessed at."""
+def _claim_noted(in_form: str | None = None) -> Iterator[None]:
+    """Note for the audit that credentials were refused, and whose were guessed at.
+
+    A session that has ended is no claim: every one ends, and its browser still has it.
+    """
     try:
         yield
     except (NotAuthenticated, TooManyAttempts) as error:
-        if via := _given(error):
+        if via := in_form or _given(error):
             services().figures.credentials_refused(via)
-        if request.authorization is not None:
+        if in_form or request.authorization is not None:
             g.claimed = error.username or "nobody that there is"
         raise
 
@@ -201,5 +268,5 @@ def _given(error: Exception) -> str | None:
     if isinstance(error, UuidRefused):
         return "signature"
     if request.authorization is None:
-        return None
+        return "session" if session_text() else None
     return "password" if request.authorization.type == "basic" else "token"

@@ -68,6 +68,11 @@ def prefers_text() -> bool:
     return best is not None and best.startswith(TEXT)
 
 
+def prefers_page() -> bool:
+    """Return whether the caller would rather have a page than JSON, as browsers do."""
+    return _best_of((*_OFFERED, HTML), request.headers.get("Accept")) == HTML
+
+
 def prefers_events() -> bool:
     """Return whether the caller would rather have events than anything else."""
     return _best_of((*_OFFERED, EVENTS), request.headers.get("Accept")) == EVENTS

@@ -21,7 +21,8 @@ from app.api.resources.echo import Echo
 from app.api.resources.exec import Exec, PollNewest, Start
 from app.api.resources.health import Health, Ready
 from app.api.resources.host import Iostat, IostatTask, Uptime
-from app.api.resources.index import Index
+from app.api.resources.hosts import Hosts, Samples
+from app.api.resources.index import Index, Root
 from app.api.resources.metrics import Metrics
 from app.api.resources.output import TaskOutput
 from app.api.resources.people import People, Person
@@ -45,6 +46,8 @@ ROUTES = [
     ("v2.task_output", TaskOutput, "/v2/task/<task_id>/output", access.OPEN),
     ("v3.uptime", Uptime, "/v3/uptime/", access.READ),
     ("v3.iostat", IostatTask, "/v3/iostat/", access.REPORT),
+    ("v3.hosts", Hosts, "/v3/hosts/", access.READ),
+    ("v3.samples", Samples, "/v3/hosts/<host>/samples", access.READ),
     ("v3.tasks", Tasks, "/v3/task/", access.READ),
     ("v3.task", Task, "/v3/task/<task_id>", access.TASK),
     ("v3.task_output", TaskOutput, "/v3/task/<task_id>/output", access.READ),
@@ -105,12 +108,14 @@ INDEXES = {
         "metrics": "/metrics",
         "openapi": "/openapi.json",
         "docs": "/docs",
+        "ui": "/ui/",
     },
     "/v1/": {"uptime": "/v1/uptime/", "iostat": "/v1/iostat/", "user": "/v1/user"},
     "/v2/": {"uptime": "/v2/uptime/", "iostat": "/v2/iostat/"},
     "/v3/": {
         "uptime": "/v3/uptime/",
         "iostat": "/v3/iostat/",
+        "hosts": "/v3/hosts/",
         "task": "/v3/task/",
         "exec": "/v3/exec/",
         "commands": "/v3/commands/",
@@ -142,7 +147,8 @@ def register(app: Flask) -> None:
         policy[endpoint] = who
     for rule, links in INDEXES.items():
         endpoint = f"index{rule.replace('/', '.').rstrip('.')}"
-        api.add_resource(Index, rule, endpoint=endpoint, resource_class_args=(links,))
+        index = Root if rule == "/" else Index
+        api.add_resource(index, rule, endpoint=endpoint, resource_class_args=(links,))
         policy[endpoint] = access.OPEN
     app.extensions["bellhop.policy"] = policy
 

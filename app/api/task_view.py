@@ -23,6 +23,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
     """Return a task as lists have it, without what came of it."""
     known = {
         "command": task.command,
+        "params": None if task.params is None else json.loads(task.params),
         "cmd": task.cmd,
         "started": moment(task.started),
         "finished": moment(task.finished),

@@ -24,8 +24,8 @@ class Identity:
     """A caller whose credentials were good.
 
     `account` is the account's number, `via` how the caller has proved it: "basic",
-    "bearer" or "signature". `scopes` are those of the credentials, and no more than
-    the account has.
+    "bearer", "session" or "signature". `scopes` are those of the credentials, and no
+    more than the account has.
     """
 
     account: int
@@ -49,7 +49,7 @@ class Identity:
             raise NotPermitted("This is for the user it is about, and for admins.")
 
     def require_password(self) -> None:
-        """Raise NotPermitted where a token would make credentials that outlive it."""
+        """Raise NotPermitted where a token or a session would make what outlives it."""
         if self.via != "basic" and not self.is_admin:
             raise NotPermitted(
                 "This takes the user's password, or a token with the scope admin."

@@ -52,6 +52,7 @@ def _is_open(access: Access, settings: Mapping[str, Any]) -> bool:
         Who.SIGNER: settings["EXEC_TOKEN_REQUIRED"],
         Who.ACCOUNT_IN_PRODUCTION: not settings["OPEN_TO_ALL"],
         Who.ACCOUNT: True,
+        Who.SESSION: True,
         Who.SCRAPER: settings["METRICS_TOKEN"],
     }
     return not closed[access.who]

@@ -58,14 +58,14 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Snapshot:
+class Snapshot:
     """The counters at one moment of /proc/uptime, in 1/100 s."""
 
     uptime_cs: int
     disks: Mapping[str, DiskStats]
 
 
-_BOOT = _Snapshot(uptime_cs=0, disks={})
+_BOOT = Snapshot(uptime_cs=0, disks={})
 
 
 def iostat_samples(
@@ -93,8 +93,8 @@ def iostat_samples(
             due = max(due + wait_seconds, now)
             if sleep(due - now):
                 return
-        current = _snapshot(procfs)
-        yield Sample(time=datetime.now(UTC), devices=_uses(current, previous))
+        current = take_snapshot(procfs)
+        yield Sample(time=datetime.now(UTC), devices=uses_between(previous, current))
         previous = current
 
 
@@ -129,14 +129,16 @@ def _row(use: DeviceUse) -> str:
     )
 
 
-def _snapshot(procfs: Procfs) -> _Snapshot:
+def take_snapshot(procfs: Procfs) -> Snapshot:
+    """Read the counters of this moment. Raises HostReadingFailed."""
     uptime_cs = round(procfs.uptime_seconds() * 100)
     whole = procfs.whole_disks()
     disks = {disk.name: disk for disk in procfs.diskstats() if disk.name in whole}
-    return _Snapshot(uptime_cs, disks)
+    return Snapshot(uptime_cs, disks)
 
 
-def _uses(current: _Snapshot, previous: _Snapshot) -> tuple[DeviceUse, ...]:
+def uses_between(previous: Snapshot, current: Snapshot) -> tuple[DeviceUse, ...]:
+    """Return what the devices did between two moments, by name."""
     interval_cs = max(current.uptime_cs - previous.uptime_cs, 1)
     return tuple(
         _use(disk, _base(disk, previous.disks.get(name)), interval_cs)

@@ -16,11 +16,14 @@ from app.auth.accounts import Accounts
 from app.auth.audit import Audit
 from app.auth.login import PasswordLogin
 from app.auth.permissions import Identity
+from app.auth.sessions import Sessions
 from app.auth.signatures import SignedCallers
 from app.auth.tokens import Tokens
 from app.errors import InvalidInput, StorageUnavailable
 from app.host.iostat import iostat_samples, render_header, render_sample
 from app.host.procfs import Procfs
+from app.host.sampler import Sampler
+from app.host.samples import Samples
 from app.host.uptime import UptimeReader
 from app.metrics.figures import Figures
 from app.metrics.scrape import Scrape
@@ -53,6 +56,7 @@ from .building import (
     CLOSE_SECONDS,
     build_auth,
     build_figures,
+    build_sampling,
     build_sms,
     build_sweeper,
     build_work,
@@ -85,6 +89,7 @@ class Services:
     accounts: Accounts
     login: PasswordLogin
     tokens: Tokens
+    sessions: Sessions
     signed_callers: SignedCallers
     audit: Audit
     requests: KeptRequests
@@ -96,6 +101,8 @@ class Services:
     receipts: Receipts
     messages: Messages
     sweeper: Sweeper
+    samples: Samples
+    sampler: Sampler
     close_seconds: float
     waiters: threading.BoundedSemaphore
 
@@ -132,6 +139,7 @@ class Services:
                 outputs=work["outputs"],
                 housekeeping=[
                     auth["tokens"].remove_expired,
+                    auth["sessions"].remove_expired,
                     auth["audit"].remove_old,
                     requests.remove_old,
                     sms["outbox"].settle_lost,
@@ -147,6 +155,7 @@ class Services:
             **auth,
             **work,
             **sms,
+            **build_sampling(settings, procfs),
         )
         services.scrape.readings = Readings(
             check=services.check,
@@ -169,6 +178,7 @@ class Services:
         self._check_storage()
         self.figures.serving()
         self.sweeper.start()
+        self.sampler.start()
 
     def close(self) -> None:
         """End all runs and threads of this process; safe to call twice."""
@@ -176,10 +186,19 @@ class Services:
         still_running = self.backend.close(seconds=self.close_seconds)
         self.notices.close()
         self.gateway.close()
-        swept = self.sweeper.close(seconds=max(0.1, deadline - time.monotonic()))
+        sweeping, sampling = (
+            not each.close(seconds=max(0.1, deadline - time.monotonic()))
+            for each in (self.sweeper, self.sampler)
+        )
+        self.samples.close()
         self.database.close()
-        if still_running or not swept:
-            log.error("services.not_closed", runs=still_running, sweeper=not swept)
+        if still_running or sweeping or sampling:
+            log.error(
+                "services.not_closed",
+                runs=still_running,
+                sweeper=sweeping,
+                sampler=sampling,
+            )
 
     def check(self) -> dict[str, bool]:
         """Return by name whether what is needed to take work can be used now.

@@ -9,8 +9,12 @@ from app.auth.accounts import Accounts
 from app.auth.audit import Audit
 from app.auth.login import PasswordLogin
 from app.auth.passwords import Passwords
+from app.auth.sessions import Sessions
 from app.auth.signatures import SignedCallers
 from app.auth.tokens import Tokens
+from app.host.procfs import Procfs
+from app.host.sampler import Sampler
+from app.host.samples import Samples, SampleWriter
 from app.metrics.figures import Figures
 from app.sms.gateway import SmsGateway
 from app.sms.limits import SmsLimits
@@ -24,6 +28,7 @@ from app.storage.engine import Database
 from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
+from app.storage.session_store import SessionStore
 from app.storage.task_store import Room, TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.follow import Follower
@@ -62,6 +67,11 @@ def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any
             secret_key=settings["SECRET_KEY"],
         ),
         "tokens": Tokens(store),
+        "sessions": Sessions(
+            SessionStore(database),
+            seconds=settings["SESSION_SECONDS"],
+            secret_key=settings["SECRET_KEY"],
+        ),
         "signed_callers": SignedCallers(
             accounts=store,
             secret_key=settings["SECRET_KEY"],
@@ -202,6 +212,20 @@ def _receipts_url(settings: Mapping[str, Any], provider: str) -> str | None:
         return None
     path = f"/api/sms/receipts/{provider}/{settings['SMS_RECEIPTS_SECRET']}"
     return f"{settings['PUBLIC_URL'].rstrip('/')}{path}"
+
+
+def build_sampling(settings: Mapping[str, Any], procfs: Procfs) -> dict[str, Any]:
+    """Return what knows how the host was, by the names that Services has for it."""
+    instance = Path(settings["INSTANCE_PATH"])
+    path = instance / "samples"
+    return {
+        "samples": Samples(path),
+        "sampler": Sampler(
+            procfs=procfs,
+            writer=SampleWriter(path),
+            lock_path=instance / "sampler.lock",
+        ),
+    }
 
 
 def build_sweeper(

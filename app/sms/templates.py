@@ -75,9 +75,12 @@ class SmsTemplate:
     def __init__(self, name: str, document: Mapping[str, Any]) -> None:
         _check(_TEMPLATE.faults(document))
         self.name = name
+        self.description: str = document.get("description", "")
         self.ids: Mapping[str, str] = document.get("ids", {})
         schemas = _schemas(document)
         _check([*_schema_faults(schemas), *_text_faults(document, schemas)])
+        #: By the name of each parameter, in their order.
+        self.schemas = schemas
         self._params = [Param(name, schema) for name, schema in schemas.items()]
         text = document.get("text")
         self._text = None if text is None else Template(text)

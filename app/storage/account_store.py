@@ -10,7 +10,7 @@ from app.errors import AccountExists, AccountNotFound, LastAdmin
 
 from .engine import Database
 from .prepared import Prepared
-from .tables import accounts, messages, tasks, tokens
+from .tables import accounts, messages, sessions, tasks, tokens
 
 Row = Mapping[str, Any]
 
@@ -64,6 +64,7 @@ class AccountStore:
     def update(self, username: str, changes: Row) -> Row:
         """Change an account, its name perhaps, with which its tasks and messages go.
 
+        Another password ends its sessions, wherever they were opened.
         Raises AccountNotFound, AccountExists and LastAdmin.
         """
         with self._writing() as connection:
@@ -77,15 +78,19 @@ class AccountStore:
                 raise AccountExists
             of_number = accounts.c.number == row["number"]
             connection.execute(sa.update(accounts).where(of_number).values(**changes))
+            if "password_hash" in changes:
+                of_account = sessions.c.account == row["number"]
+                connection.execute(sa.delete(sessions).where(of_account))
             if name != username:
                 # Last: the statement before has waited for tasks that begin just now.
                 _hand_over(connection, username, name)
             return dict(row) | dict(changes)
 
     def remove(self, username: str) -> None:
-        """Remove an account and its tokens; raise AccountNotFound or LastAdmin.
+        """Remove an account with its tokens and sessions.
 
-        Its tasks and messages stay, under a name that no account can have.
+        Its tasks and messages stay, under a name that no account can have. Raises
+        AccountNotFound or LastAdmin.
         """
         with self._writing() as connection:
             row = _existing(connection, username)

@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0005"
+REVISION = "0006"
 
 metadata = sa.MetaData()
 
@@ -53,6 +53,8 @@ tasks = sa.Table(
     # Who is told of its end, as JSON; when that was done with.
     sa.Column("notify", sa.Text),
     sa.Column("notified", sa.Double),
+    # What the command was given, as JSON; what is secret left out.
+    sa.Column("params", sa.Text),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)
@@ -121,6 +123,22 @@ tokens = sa.Table(
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("expires", sa.Double),
+)
+
+# Browsers that have signed in, by a digest of what they send.
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column(
+        "account",
+        sa.Integer,
+        sa.ForeignKey("accounts.number", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False, index=True),
 )
 
 # Signed uuids that have started a command, by a digest of their signature.

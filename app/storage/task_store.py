@@ -237,6 +237,34 @@ class TaskStore:
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(newest).mappings()]
 
+    def newest_of_commands(self, viewer: Viewer, *, among: int) -> Sequence[Row]:
+        """Return of each command the newest task that has ended.
+
+        Only the newest `among` tasks that the viewer may see are looked through: no
+        index is kept up for this.
+        """
+        seen = sa.select(tasks.c.number, tasks.c.command, tasks.c.finished)
+        seen = seen.where(seen_by(viewer, tasks.c.owner))
+        lately = seen.order_by(tasks.c.number.desc()).limit(among).subquery()
+        newest = (
+            sa.select(sa.func.max(lately.c.number))
+            .where(lately.c.command.is_not(None), lately.c.finished.is_not(None))
+            .group_by(lately.c.command)
+        )
+        query = sa.select(tasks).where(tasks.c.number.in_(newest))
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def running_of_commands(self, viewer: Viewer) -> Mapping[str, int]:
+        """Return how many tasks run of each command, of those that the viewer sees."""
+        of = tasks.c.command
+        runs = UNFINISHED, tasks.c.is_queued.is_(False), of.is_not(None)
+        seen = seen_by(viewer, tasks.c.owner)
+        number = sa.func.count().label("number")
+        query = sa.select(of, number).where(seen, *runs).group_by(of)
+        with self._database.read() as connection:
+            return {row.command: row.number for row in connection.execute(query)}
+
     def find_newest(self, slot: str) -> Row | None:
         """Return the newest task of a slot."""
         return self._database.first(_NEWEST, of_slot=slot)

@@ -44,6 +44,11 @@ class Catalogue:
             on_refused=lambda **facts: log.error("catalogue.refused", **facts),
         )
 
+    @property
+    def allows_shell(self) -> bool:
+        """Whether whoever may run commands may run anything."""
+        return self._allow_shell
+
     def check(self) -> None:
         """Raise InvalidInput naming every fault of the file as it is now."""
         self._file.check()

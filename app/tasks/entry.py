@@ -113,7 +113,7 @@ class Entry:
         self._templates = [Template(text) for text in document["argv"]]
         self._environment = {**environment, **document.get("env", {})}
         self._cwd: str | None = document.get("cwd")
-        self._limits = Limits(**document.get("limits", {}))
+        self.limits = Limits(**document.get("limits", {}))
         self.users: Sequence[str] | None = document.get("users")
 
     def is_for(self, user: str | None) -> bool:
@@ -129,7 +129,7 @@ class Entry:
     @property
     def has_limits(self) -> bool:
         """Whether it is run within limits of its own."""
-        return self._limits != Limits()
+        return self.limits != Limits()
 
     @property
     def params_schema(self) -> dict[str, Any]:
@@ -146,9 +146,8 @@ class Entry:
         """Return what is run of a wish; raise InvalidInput naming every fault."""
         _check([*self._params_faults(wish.params), *self._option_faults(wish)])
         defaults = {each.name: each.default for each in self.parameters.values()}
-        values = {
-            name: written(value) for name, value in {**defaults, **wish.params}.items()
-        }
+        params = {**defaults, **wish.params}
+        values = {name: written(value) for name, value in params.items()}
         argv = tuple(template.fill(values) for template in self._templates)
         variables = {p.variable: values[p.name] for p in self.parameters.values()}
         environment = {**self._environment, **wish.env, **variables}
@@ -159,13 +158,14 @@ class Entry:
             wish.timeout_seconds or self.timeout_seconds,
             cwd=self._cwd,
             stdin=None if wish.stdin is None else wish.stdin.encode(),
-            limits=self._limits,
+            limits=self.limits,
             separate_stderr=(wish.stderr or self.stderr) == "separate",
         )
         return Order(
             command,
             cmd=cmd,
             name=self.name,
+            params={n: v for n, v in params.items() if not self._is_secret(n)} or None,
             max_running=self.max_running,
             ends_on_overflow=self._ends_on_overflow,
         )
@@ -192,6 +192,9 @@ class Entry:
                 params[name] = self.parameters[name].from_text(value)
         _check(faults)
         return params
+
+    def _is_secret(self, name: str) -> bool:
+        return self.parameters[name].is_secret
 
     def _params_faults(self, params: Mapping[str, Any]) -> Iterator[Fault]:
         for name, parameter in self.parameters.items():

@@ -18,6 +18,9 @@ from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_byt
 # Of an output that is shown with its task: the rest is read by offset.
 NEWEST_BYTES = 64 * 1024
 
+# Of how many tasks the newest of each command is found: that takes milliseconds.
+_LATELY = 5_000
+
 # Between looks whether a task that is being cancelled has ended.
 LOOK_SECONDS = 0.02
 
@@ -81,6 +84,18 @@ class Lookup:
         """
         rows = self._store.page(viewer, filters, before=before, limit=limit)
         return [(row["number"], TaskRecord.from_row(row)) for row in rows]
+
+    def newest_of_commands(self, viewer: Viewer) -> Mapping[str, TaskRecord]:
+        """Return by the names of commands the newest task of each that has ended.
+
+        One whose tasks are all older than the newest 5,000 is left out.
+        """
+        rows = self._store.newest_of_commands(viewer, among=_LATELY)
+        return {row["command"]: TaskRecord.from_row(row) for row in rows}
+
+    def running_of_commands(self, viewer: Viewer) -> Mapping[str, int]:
+        """Return by the names of commands how many tasks of each run now."""
+        return self._store.running_of_commands(viewer)
 
     def newest_text(self, task: TaskRecord) -> str:
         """Return the end of what a task has written, as text."""

@@ -31,8 +31,9 @@ class Wish:
 class Order:
     """A command that may be run.
 
-    `name` is its name in the catalogue, of which `max_running` may run at a time;
-    `cmd` is the text that was asked for, where it was a text. One that
+    `name` is its name in the catalogue, of which `max_running` may run at a time, and
+    `params` are its parameters, less what is secret; `cmd` is the text that was asked
+    for, where it was a text. One that
     `ends_on_overflow` is ended where its output is longer than what is kept.
     `notify` says who is told of its end.
     """
@@ -40,6 +41,7 @@ class Order:
     command: Command
     cmd: str | None = None
     name: str | None = None
+    params: Mapping[str, Any] | None = None
     max_running: int | None = None
     ends_on_overflow: bool = False
     notify: Mapping[str, Any] | None = None

@@ -27,6 +27,12 @@ class Parameter:
         self._takes_hyphen = "pattern" in document or "enum" in document
 
     @property
+    def is_secret(self) -> bool:
+        """Whether no value of it is kept, or shown."""
+        is_password = self.document.get("format") == "password"
+        return is_password or bool(self.document.get("writeOnly"))
+
+    @property
     def variable(self) -> str:
         """The variable of the environment that has the value too."""
         return f"BELLHOP_PARAM_{self.name.upper()}"

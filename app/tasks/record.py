@@ -13,11 +13,11 @@ class TaskRecord:
 
     Times are seconds since the epoch, UTC. `owner` is the caller, None where nobody
     had to say who they are; `host` and `worker` are where it runs. `slot` names what
-    one task at a time may hold; `command` is a name of the catalogue, `cmd` the text
-    that was asked for. `polled_offset` and `polled_end` say what polls have
-    given. `stderr_…` are None where stderr goes into the output; `is_queued` says that
-    the task waits for room. `result` is JSON, as is `notify`: who is told of its end,
-    which was done with at `notified`.
+    one task at a time may hold; `command` is a name of the catalogue, `params` are its
+    parameters as JSON, `cmd` is the text that was asked for. `polled_offset` and
+    `polled_end` say what polls have given. `stderr_…` are None where stderr goes into
+    the output; `is_queued` says that the task waits for room. `result` is JSON, as is
+    `notify`: who is told of its end, which was done with at `notified`.
     """
 
     task_id: str
@@ -31,6 +31,7 @@ class TaskRecord:
     slot: str | None = None
     cmd: str | None = None
     command: str | None = None
+    params: str | None = None
     started: float | None = None
     finished: float | None = None
     reason: str | None = None

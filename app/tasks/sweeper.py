@@ -4,8 +4,6 @@ Every worker has a sweeper, one of them on a host sweeps at a time: whoever hold
 a lock on a file, which the kernel gives back when its holder dies.
 """
 
-import fcntl
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +17,7 @@ import structlog
 from app.errors import StorageUnavailable
 from app.processes.orphans import end_orphans
 from app.storage.task_store import TaskStore
+from app.turn import take_turn
 
 from .command_job import MARK
 from .output import STDERR, OutputFolder, TaskOutput
@@ -115,15 +114,10 @@ class Sweeper:
     def _take_turn(self, held: ExitStack) -> bool:
         """Take the lock, to be kept for as long as `held` is; False: another's turn."""
         try:
-            descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return take_turn(self._lock_path, held)
         except OSError as error:
-            held.close()
-            if not isinstance(error, BlockingIOError):
-                log.warning("sweep.postponed", error=str(error))
+            log.warning("sweep.postponed", error=str(error))
             return False
-        return True
 
     def _sweep_once(self) -> None:
         try:

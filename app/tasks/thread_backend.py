@@ -110,8 +110,9 @@ class ThreadBackend:
             origin,
             cmd=order.cmd,
             command=order.name,
+            params=_json(order.params),
             max_running=order.max_running,
-            notify=None if order.notify is None else json.dumps(order.notify),
+            notify=_json(order.notify),
             stderr_end_offset=0 if order.command.separate_stderr else None,
         )
         job = CommandJob(
@@ -463,3 +464,7 @@ class ThreadBackend:
     def _discard(self, task: _Task) -> None:
         task.output.close()
         self._outputs.remove(task.task_id)
+
+
+def _json(document: Mapping[str, Any] | None) -> str | None:
+    return None if document is None else json.dumps(document)

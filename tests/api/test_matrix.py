@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.api.access import SESSION_COOKIE
 from app.sms.outbox import Wish
 from app.tasks.order import Origin
 from config.config import config_map
@@ -40,6 +41,9 @@ from tests.vendors import FIRST
 V3 = """
                               none user read exec sms  all  admin every only less void
 GET uptime                    401  200  200  403  403  200  200   200   403  200  403
+GET hosts                     401  200  200  403  403  200  200   200   403  200  403
+GET samples                   401  200  200  403  403  200  200   200   403  200  403
+GET another host's samples    401  404  404  403  403  404  404   404   403  404  403
 GET commands                  401  200  200  403  403  200  200   200   403  200  403
 GET a command                 401  200  200  403  403  200  200   200   403  200  403
 GET tasks                     401  200  200  403  403  200  200   200   403  200  403
@@ -181,6 +185,7 @@ class Stage:
     def path(self, thing: str) -> str:
         """Return the path of what a row of the tables speaks of."""
         version = "v2" if thing.startswith("v2 ") else "v3"
+        host = self.client.application.config["BELLHOP_HOST"]
         thing = thing.removeprefix("v2 ")
         if thing.endswith((" task", " output")):
             owner, _, part = thing.rpartition(" ")
@@ -192,6 +197,9 @@ class Stage:
             message_id = self.messages[thing.removesuffix(" message")]
             return f"{sms.rstrip('/')}/{message_id}"
         return {
+            "hosts": "/v3/hosts/",
+            "samples": f"/v3/hosts/{host}/samples",
+            "another host's samples": "/v3/hosts/elsewhere/samples",
             "tasks": "/v3/task/",
             "a command": "/v3/commands/echo",
             "another user": "/v3/users/bob",
@@ -272,6 +280,19 @@ def _revoked(client: FlaskClient) -> dict[str, Any]:
     return made
 
 
+def _session(who: Auth) -> Make:
+    """Sign in; what is sent has the token of the pages too."""
+
+    def make(client: FlaskClient) -> dict[str, Any]:
+        services = client.application.extensions["bellhop"]
+        text = services.sessions.open(services.accounts.get(who[0]))
+        # Of this client from now on; what comes with a password goes by that.
+        client.set_cookie(SESSION_COOKIE, text)
+        return {"headers": {"X-CSRF-Token": services.sessions.csrf(text)}}
+
+    return make
+
+
 EVERY = ["read", "exec", "sms", "admin"]
 
 #: By name: whose they are, the column of the tables that they are in, what makes them.
@@ -285,6 +306,9 @@ CREDENTIALS: dict[str, tuple[str, str, Make]] = {
     "password of a removed user": ("gone", "none", _basic(*GONE)),
     "token of a removed user": ("gone", "none", _bearer(GONE)),
     "password": ("ann", "user", _basic(*ANN)),
+    "session": ("ann", "all", _session(ANN)),
+    "session of a removed user": ("gone", "none", _session(GONE)),
+    "session of a demoted admin": ("dora", "all", _session(DORA)),
     "token: read": ("ann", "read", _bearer(ANN, scopes=["read"])),
     "token: exec": ("ann", "exec", _bearer(ANN, scopes=["exec"])),
     "token: sms": ("ann", "sms", _bearer(ANN, scopes=["sms"])),
@@ -294,6 +318,7 @@ CREDENTIALS: dict[str, tuple[str, str, Make]] = {
     "token of a demoted admin": ("dora", "all", _bearer(DORA, scopes=EVERY)),
     "demoted admin's token: admin": ("dora", "void", _bearer(DORA, scopes=["admin"])),
     "admin's password": ("admin", "admin", _basic(*ADMIN)),
+    "admin's session": ("admin", "every", _session(ADMIN)),
     "admin's token: all": ("admin", "every", _bearer(ADMIN, scopes=EVERY)),
     "admin's token: admin": ("admin", "only", _bearer(ADMIN, scopes=["admin"])),
     "admin's token of default scopes": ("admin", "less", _bearer(ADMIN)),

@@ -66,6 +66,7 @@ def rules(app: Flask) -> dict[str, tuple[set[str], Access]]:
             policy[rule.endpoint],
         )
         for rule in app.url_map.iter_rules()
+        if not rule.endpoint.startswith("ui.")  # which is for people
     }
 
 
@@ -215,6 +216,7 @@ def _state(client: FlaskClient) -> dict[str, Any]:
         "token_id": token["id"],
         "uid": 0,
         "name": "echo",
+        "host": client.application.config["BELLHOP_HOST"],
         "username": "ann",
         "user": "anna",
         "uuid": "42",

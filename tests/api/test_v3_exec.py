@@ -145,16 +145,16 @@ class TestCommand:
         answer = _post(catalogued, body, headers={"X-Request-ID": "r-7"})
         assert answer.status_code == 201
         task = answer.json
-        assert task.keys() >= ALWAYS | {"command"}
+        assert task.keys() >= ALWAYS | {"command", "params"}
         assert answer.headers["Location"] == f"/v3/task/{task['task_id']}"
         assert task["links"][0] == {"rel": "self", "href": answer.headers["Location"]}
-        shown = {name: task[name] for name in ("kind", "owner", "command")}
-        assert shown == {"kind": "exec", "owner": "ann", "command": "greet"}
+        shown = {name: task[name] for name in ("kind", "owner", "command", "params")}
+        assert shown == body | {"kind": "exec", "owner": "ann"}
         assert task["request_id"] == "r-7"
         assert "cmd" not in task
         done = ended(catalogued, ANN, task["task_id"])
         assert done.keys() == ALWAYS | {
-            *("command", "started", "finished", "reason", "returncode"),
+            *("command", "params", "started", "finished", "reason", "returncode"),
             *("leftovers", "result", "usage"),
         }
         assert (done["state"], done["reason"]) == ("SUCCESS", "exit")

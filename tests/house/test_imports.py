@@ -23,6 +23,7 @@ GROUND = {
     "app.finding": (),
     "app.schema": ("jsonschema", "app.errors"),
     "app.template": (),
+    "app.turn": (),
     "app.watched_file": ("app.errors", "app.schema"),
 }
 

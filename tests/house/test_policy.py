@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
 
 from app.api.access import Access, Who
 from config.config import DevelopmentConfig, ProductionConfig
@@ -38,6 +39,9 @@ OPEN = {
     "/api/sms/receipts/<provider>/<secret>",
 }
 
+#: Of the pages, what anybody may: to sign in, and to see that.
+OPEN_PAGES = {"/ui/sign-in", "/ui/choose", "/ui/static/<version>/<file>"}
+
 JSON = "application/json"
 BODIES: list[dict[str, Any]] = [
     {},
@@ -67,6 +71,12 @@ def _path(text: str) -> str:
     return re.sub(r"<.*?>", "1", text)
 
 
+def _rules(app: Flask, *, pages: bool = False) -> list[Rule]:
+    """Return the rules of the API, or of the pages."""
+    rules = app.url_map.iter_rules()
+    return [rule for rule in rules if rule.rule.startswith("/ui/") is pages]
+
+
 def test_every_route_is_in_the_policy_and_nothing_else(production: Flask) -> None:
     rules = list(production.url_map.iter_rules())
     assert {rule.endpoint for rule in rules} == _policy(production).keys()
@@ -78,7 +88,7 @@ def test_what_anybody_may_ask_in_production_is_this_and_no_more(
 ) -> None:
     client = production.test_client()
     found = set()
-    for rule in production.url_map.iter_rules():
+    for rule in _rules(production):
         answers = {
             client.open(_path(rule.rule), method=method).status_code
             for method in METHODS
@@ -89,12 +99,33 @@ def test_what_anybody_may_ask_in_production_is_this_and_no_more(
     assert found == OPEN
 
 
+def test_a_page_leads_who_has_no_session_to_sign_in(production: Flask) -> None:
+    client = production.test_client()
+    found = set()
+    for rule in _rules(production, pages=True):
+        answers = [client.open(_path(rule.rule), method=method) for method in METHODS]
+        leads = [
+            answer.headers.get("Location", "").startswith("/ui/sign-in?next=%2Fui%2F")
+            for answer in answers
+        ]
+        assert all(leads) or not any(leads), rule
+        assert {answer.status_code for answer in answers} == {303} or not any(leads)
+        if not any(leads):
+            found.add(_rule(rule.rule))
+    assert found == OPEN_PAGES
+
+
+def test_no_other_credentials_open_a_page(production: Flask) -> None:
+    client = with_users(production)
+    for rule in _rules(production, pages=True):
+        if _rule(rule.rule) not in OPEN_PAGES:
+            assert client.get(_path(rule.rule), auth=ADMIN).status_code == 303, rule
+
+
 def test_an_account_is_asked_for_before_all_else(production: Flask) -> None:
     client = production.test_client()
     guarded = [
-        _path(rule.rule)
-        for rule in production.url_map.iter_rules()
-        if _rule(rule.rule) not in OPEN
+        _path(rule.rule) for rule in _rules(production) if _rule(rule.rule) not in OPEN
     ]
     unknown = ["/v3/nothing", "/v3/exec/x", "/v3/users/1/2/3", "/v3/v3/", "/v3/%00"]
     without_slash = ["/v3/exec", "/v3/task", "/v3/users", "/v3/audit", "/v3/iostat"]
@@ -134,7 +165,7 @@ def test_every_method_of_an_account_s_route_has_a_scope(production: Flask) -> No
     policy = _policy(production)
     for rule in production.url_map.iter_rules():
         access = policy[rule.endpoint]
-        if access.who in (Who.ACCOUNT, Who.ACCOUNT_IN_PRODUCTION):
+        if access.who in (Who.ACCOUNT, Who.ACCOUNT_IN_PRODUCTION, Who.SESSION):
             methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
             assert methods <= access.scopes.keys(), rule
         else:

@@ -49,7 +49,8 @@ def _routes(app: Flask) -> Iterator[Route]:
     policy: Mapping[str, Access] = app.extensions["bellhop.policy"]
     for rule in app.url_map.iter_rules():
         view: Any = app.view_functions[rule.endpoint]
-        yield Route(rule, policy[rule.endpoint], view.view_class, app.config)
+        if hasattr(view, "view_class"):  # a page is for people
+            yield Route(rule, policy[rule.endpoint], view.view_class, app.config)
 
 
 def _describe_components(spec: APISpec) -> None:

@@ -127,6 +127,7 @@ IN_PATH: dict[str, dict[str, Any]] = {
     "message_id": {"schema": _NAME, "example": "0a3cf3f4-8f6e-4f0a-9d55-2f1f6c0f9a51"},
     "token_id": {"schema": _NAME, "example": "c2a0cb4e-77cf-4fd7-8f6c-04a9a4c50c8e"},
     "name": {"schema": _NAME, "example": "echo", "description": "a command"},
+    "host": {"schema": _NAME, "example": "pelican"},
     "username": {
         "schema": {
             "type": "string",

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from flask import Response
+from flask import Response, url_for
 
 from app.api.operation import Answer, Operation
-from app.api.rendering import render_json
+from app.api.rendering import prefers_page, render_json
 from app.api.resource import BaseResource
 from app.api.schemas.answer import a
 
@@ -30,3 +30,24 @@ class Index(BaseResource):
     def get(self) -> Response:
         """Return the links."""
         return render_json({"links": self._links}, 200, {"Link": _DESCRIBED_BY})
+
+
+class Root(Index):
+    """The links of all; a browser is sent to the pages."""
+
+    operations: ClassVar = {
+        "get": Operation(
+            "What there is",
+            {
+                200: Answer("Links", a("Links"), ("Link",)),
+                303: Answer("To the pages, for a browser", {}, ("Location",)),
+            },
+            is_stored=False,
+        )
+    }
+
+    def get(self) -> Response:
+        """Return the links, or where the pages are."""
+        if prefers_page():
+            return Response(status=303, headers={"Location": url_for("ui.host")})
+        return super().get()

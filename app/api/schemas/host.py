@@ -1,4 +1,4 @@
-"""How the host is, as it is answered."""
+"""How the host is and was: what is asked for, and what is answered."""
 
 from app.api.schemas.answer import (
     INTEGER,
@@ -9,6 +9,28 @@ from app.api.schemas.answer import (
     an_array,
     an_object,
     or_null,
+)
+from app.host.samples import KEPT
+from app.schema import Schema
+
+SAMPLES_QUERY = Schema(
+    {
+        "type": "object",
+        "properties": {
+            "since": {
+                "type": "string",
+                "format": "date-time",
+                "pattern": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z",
+            },
+            "limit": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": KEPT,
+                "default": KEPT,
+            },
+        },
+        "additionalProperties": False,
+    }
 )
 
 _DEVICE = an_object(
@@ -25,6 +47,19 @@ _DEVICE = an_object(
     queue=NUMBER,
     util_percent=NUMBER,
 )
+
+_DEVICE_SECOND = an_object(
+    device=STRING,
+    tps=NUMBER,
+    kB_read_per_s=NUMBER,
+    kB_wrtn_per_s=NUMBER,
+    r_await_ms=NUMBER,
+    w_await_ms=NUMBER,
+    queue=NUMBER,
+    util_percent=NUMBER,
+)
+
+_LOAD = {**an_array(NUMBER), "minItems": 3, "maxItems": 3}
 
 _SAMPLE = {
     "time": "2026-11-20T12:22:59.505390Z",
@@ -46,6 +81,29 @@ _SAMPLE = {
     ],
 }
 
+_HOST = {
+    "host": "pelican",
+    "links": [{"rel": "samples", "href": "/v3/hosts/pelican/samples"}],
+}
+_SECOND = {
+    "time": "2026-11-20T12:22:59.505Z",
+    "load": [0.1, 0.2, 0.3],
+    "uptime_seconds": 540.52,
+    "users": 1,
+    "devices": [
+        {
+            "device": "vda",
+            "tps": 11.0,
+            "kB_read_per_s": 106.0,
+            "kB_wrtn_per_s": 248.0,
+            "r_await_ms": 0.31,
+            "w_await_ms": 1.2,
+            "queue": 0.01,
+            "util_percent": 0.5,
+        }
+    ],
+}
+
 ANSWERS = {
     "Uptime": {
         **an_object(
@@ -53,7 +111,7 @@ ANSWERS = {
             seconds=NUMBER,
             boot_time=TIME,
             users=or_null(INTEGER),
-            load={**an_array(NUMBER), "minItems": 3, "maxItems": 3},
+            load=_LOAD,
         ),
         "examples": [
             {
@@ -76,5 +134,41 @@ ANSWERS = {
             samples=an_array(a("Sample")),
         ),
         "examples": [{"iostat": "Linux 6.1.0 (pelican) …\n", "samples": [_SAMPLE]}],
+    },
+    "Hosts": {
+        **an_object(hosts=an_array(an_object(host=STRING, links=an_array(a("Link"))))),
+        "examples": [{"hosts": [_HOST]}],
+    },
+    "HostSamples": {
+        **an_object(
+            host=STRING,
+            interval_seconds=NUMBER,
+            samples=an_array(
+                an_object(
+                    time=TIME,
+                    load=_LOAD,
+                    uptime_seconds=NUMBER,
+                    users=or_null(INTEGER),
+                    devices=an_array(_DEVICE_SECOND),
+                )
+            ),
+            links=an_array(a("Link")),
+        ),
+        "description": "Oldest first, each over its second; where one is missing, "
+        "nothing is known. Of many devices only the busiest of each second.",
+        "examples": [
+            {
+                "host": "pelican",
+                "interval_seconds": 1,
+                "samples": [_SECOND],
+                "links": [
+                    {
+                        "rel": "next",
+                        "href": "/v3/hosts/pelican/samples"
+                        "?since=2026-11-20T12:22:59.505Z",
+                    }
+                ],
+            }
+        ],
     },
 }

@@ -56,6 +56,7 @@ _LENGTHS = an_object(end_offset=INTEGER, dropped_bytes=INTEGER)
 
 _LEFT_OUT_UNTIL_KNOWN = {
     "command": STRING,
+    "params": {"type": "object", "description": "those of the command, less secrets"},
     "cmd": STRING,
     "started": TIME,
     "finished": TIME,
@@ -86,6 +87,7 @@ _TASK = {
     "request_id": "0a6c6dd1-5b4e-4bb1-9a56-21a4ce8f2a5d",
     "created": "2026-11-20T12:22:59.505390Z",
     "command": "echo",
+    "params": {"text": "hello"},
     "started": "2026-11-20T12:22:59.510343Z",
     "finished": "2026-11-20T12:22:59.511787Z",
     "reason": "exit",

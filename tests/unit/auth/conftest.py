@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.auth import audit, login, passwords, signatures, tokens
+from app.auth import audit, login, passwords, sessions, signatures, tokens
 from app.auth.accounts import Accounts
 from app.auth.passwords import Passwords
 from app.storage.account_store import AccountStore, Row
@@ -37,7 +37,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stop the room's clock."""
     made = Clock()
-    for module in (audit, login, signatures, tokens):
+    for module in (audit, login, sessions, signatures, tokens):
         monkeypatch.setattr(module, "time", made)
     return made
 

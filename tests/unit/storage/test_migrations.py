@@ -21,6 +21,7 @@ from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
 from app.storage.message_store import MessageStore, Quota, Sender, Use
 from app.storage.people_store import PeopleStore
+from app.storage.session_store import SessionStore
 from app.storage.tables import REVISION, metadata, tasks
 from app.storage.task_store import Admission, Room, TaskStore
 from tests.racing import race_processes, race_threads
@@ -48,6 +49,7 @@ ADDED = {
     "message_receivers",
     "message_events",
     "message_usage",
+    "sessions",
 }
 #: What tasks have since then, and what those have that were there before.
 NEW_COLUMNS = {
@@ -59,6 +61,7 @@ NEW_COLUMNS = {
     "turn": 0,
     "notify": None,
     "notified": None,
+    "params": None,
 }
 
 OPEN = """
@@ -439,7 +442,8 @@ def test_messages_go_on_the_way_down_and_whatever_else_there_is_stays(
         down = what_there_is(connection)
     with new_database() as fresh:
         assert down == make_older(fresh, "0004")
-    assert set(before) - set(down) == {each for each in ADDED if "message" in each}
+    messages = {each for each in ADDED if "message" in each}
+    assert set(before) - set(down) == messages | {"sessions"}
     database.close()
 
     again = Database(url)
@@ -449,6 +453,33 @@ def test_messages_go_on_the_way_down_and_whatever_else_there_is_stays(
     assert TaskStore(again).find(task["task_id"]) is not None
     assert MessageStore(again).unsent() == []
     assert send(again) > 0, "nor does what was sent before count"
+    again.close()
+
+
+def test_sessions_go_on_the_way_down_and_their_users_stay(
+    url: str, database: Database, new_database: NewDatabase
+) -> None:
+    accounts, task = AccountStore(database), task_row()
+    ann = accounts.add(account_row())
+    TaskStore(database).add(task, Admission(Room(9)))
+    session = {"digest": "x", "account": ann["number"], "created": 1.0, "expires": 9.0}
+    store = SessionStore(database)
+    assert store.add(session, password_hash=ann["password_hash"])
+    with database.write() as connection:
+        before = what_there_is(connection)
+        command.downgrade(alembic_config(connection), "0005")
+        down = what_there_is(connection)
+    with new_database() as fresh:
+        assert down == make_older(fresh, "0005")
+    assert set(before) - set(down) == {"sessions"}
+    database.close()
+
+    again = Database(url)
+    with again.read() as connection:
+        assert what_there_is(connection) == before
+    assert SessionStore(again).find_account("x", now=2.0) is None
+    assert AccountStore(again).find("ann") == ann
+    assert TaskStore(again).find(task["task_id"]) is not None
     again.close()
 
 

@@ -16,6 +16,7 @@ from tests.racing import race_threads
 from tests.unit.storage.rows import account_row, task_row
 
 MANY = 1000
+EVERYTHING = Viewer(owner=None, sees_all=True)
 
 
 def add(
@@ -664,3 +665,40 @@ class TestPages:
         assert [row["task_id"] for row in rows] == made[:1:-1]
         rest = page(store, self.ANN, before=rows[-1]["number"], kind="iostat")
         assert rest == made[1::-1]
+
+
+def newest(store: TaskStore, viewer: Viewer, *, among: int = MANY) -> dict[str, str]:
+    rows = store.newest_of_commands(viewer, among=among)
+    return {row["command"]: row["task_id"] for row in rows}
+
+
+def test_of_each_command_the_newest_task_that_has_ended_is_found(
+    store: TaskStore,
+) -> None:
+    add_finished(store, 9.0, command="greet")
+    greet = add_finished(store, 3.0, command="greet")
+    add(store, command="greet")
+    add_finished(store, 4.0, command=None)
+    hold = add_finished(store, 1.0, command="hold")
+    add(store, command="never ended")
+    assert newest(store, EVERYTHING) == {"greet": greet, "hold": hold}
+
+
+def test_of_a_command_only_what_the_viewer_sees_is_found(store: TaskStore) -> None:
+    anns = add_finished(store, 1.0, command="greet", owner="ann")
+    add_finished(store, 2.0, command="greet", owner="bob")
+    add(store, command="hold", owner="ann")
+    add(store, command="hold", owner="bob")
+    assert newest(store, Viewer("ann")) == {"greet": anns}
+    assert store.running_of_commands(Viewer("ann")) == {"hold": 1}
+    assert store.running_of_commands(EVERYTHING) == {"hold": 2}
+
+
+def test_a_command_that_nobody_has_run_lately_is_not_looked_for(
+    store: TaskStore,
+) -> None:
+    add_finished(store, 1.0, command="long ago", owner="ann")
+    lately = add_finished(store, 2.0, command="lately", owner="bob")
+    assert newest(store, EVERYTHING, among=1) == {"lately": lately}
+    # What others have run does not hide one's own.
+    assert newest(store, Viewer("ann"), among=1).keys() == {"long ago"}

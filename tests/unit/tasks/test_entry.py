@@ -120,8 +120,21 @@ class TestOrder:
         program = ("/usr/local/bin/backup", "--db", "main", "--level=3")
         variables = {"BELLHOP_PARAM_DB": "main", "BELLHOP_PARAM_LEVEL": "3"}
         assert found == Order(
-            Command(program, AROUND | variables, 30), name="backup", max_running=1
+            Command(program, AROUND | variables, 30),
+            name="backup",
+            params={"db": "main", "level": 3},
+            max_running=1,
         )
+
+    def test_what_is_secret_is_given_to_the_command_and_kept_nowhere(self):
+        secrets = {
+            "word": TEXT | {"writeOnly": True},
+            "pin": TEXT | {"format": "password", "default": "0000"},
+        }
+        found = entry("/bin/x", "{word}", "{who}", params=secrets | {"who": TEXT})
+        made = order(found, params={"word": "s3cret", "who": "ann"})
+        assert made.command.argv == ("/bin/x", "s3cret", "ann")
+        assert made.params == {"who": "ann"}
 
     def test_a_default_takes_the_place_of_a_value(self):
         found = order(of_toml(BACKUP), params={"db": "audit"}).command
