@@ -16,6 +16,8 @@ COLUMNS = {
     "x": ("", 0),
     "per_second": ("per second", 0),
     "cpu_ms": ("CPU ms each", 2),
+    "cpu_us": ("CPU µs", 0),
+    "before_us": ("before", 0),
     "p50_ms": ("p50 ms", 1),
     "p99_ms": ("p99 ms", 1),
     "client_cpu_ms": ("client's CPU ms", 2),

@@ -170,7 +170,10 @@ class TestOrder:
         program = ("/usr/local/bin/backup", "--db", "main", "--level=1")
         variables = {"BELLHOP_PARAM_DB": "main", "BELLHOP_PARAM_LEVEL": "1"}
         assert found == Order(
-            Command(program, AROUND | variables, 7), name="backup", max_running=1
+            Command(program, AROUND | variables, 7),
+            name="backup",
+            max_running=1,
+            params={"db": "main", "level": 1},
         )
 
     def test_what_is_wrong_with_them_is_named(self, path, write):

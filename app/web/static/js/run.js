@@ -249,6 +249,14 @@ function choose(tab) {
   }
 }
 
+/** Show the first output; of a run that wrote to the other one alone, that. */
+function chooseFirst() {
+  const written = outputs.filter((output) => output.facts.end_offset > 0);
+  const only = task.finished && written.length === 1 && $(`#tab-${written[0].stream}`);
+  if (only) choose(only);
+  else outputs[0]?.show(true);
+}
+
 function tabKey(event) {
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -278,6 +286,6 @@ document.addEventListener("keydown", slash);
 $("#cancel").addEventListener("click", cancel);
 show(task);
 showSizes();
-outputs[0]?.show(true);
+chooseFirst();
 setInterval(() => task.finished || tick(), 1000);
 if (!task.finished) setTimeout(look, LOOK_SECONDS * 1000);

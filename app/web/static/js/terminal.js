@@ -380,6 +380,10 @@ export class Terminal {
       this.do(what);
     } else if (event.key === "End") this.#set("follow", true);
     else if (["ArrowUp", "PageUp", "Home"].includes(event.key)) this.#set("follow", false);
+    if (event.key !== "Home") return;
+    event.preventDefault(); // the browser would scroll after the next lines are drawn
+    this.#scrollTo(0);
+    this.#schedule();
   }
 
   #searchKey(event) {
