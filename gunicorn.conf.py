@@ -31,8 +31,16 @@ except OSError as error:
     log.warning("metrics.not_shared", error=str(error))
 
 bind = f"{_config.BIND_ADDRESS}:{_config.PORT}"
+# What these are unless they are set follows from what was measured on two cores, see
+# docs/performance.md. Workers: two give as many readings as four, four some more runs,
+# since one may wait for SQLite's only writer while another goes on; from six on each
+# costs memory and gives nothing.
 workers = _config.WORKERS
+# Threads, as a run mostly waits for its command; 200 connections that send half a
+# request take none of them, nor does a look at the service's health.
 worker_class = "config.slow_clients.PatientWorker"
+# Half of them are for those who wait for a command or follow it. One that is not used
+# costs nothing; with more of them at work at a time each has less of the interpreter.
 threads = _config.THREADS
 timeout = 60
 # Between TERM and KILL of a worker: time for its longest request, then for its runs,

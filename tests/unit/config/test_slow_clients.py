@@ -65,11 +65,11 @@ class TestNeverWaits:
         "seen",
         [
             HEALTH + b"\r\n",
-            b"GET /v1/uptime/ HTTP/1.0\r\n\r\n",
+            b"GET /api/health HTTP/1.0\r\n\r\n",
             HEALTH + b"X-Content-Length: 5\r\n\r\n",
         ],
     )
-    def test_a_reading_without_a_body_does_not(self, seen):
+    def test_a_look_at_its_health_does_not(self, seen):
         assert slow_clients.never_waits(seen)
 
     @pytest.mark.parametrize(
