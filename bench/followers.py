@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.servers import Server
+from tests.servers import Server, wait_until
 
 from .usage import descendants
 
@@ -136,10 +136,14 @@ def _on_another_worker(
 def _owner(server: Server, task_id: str) -> int:
     """Return the worker that has started a command, which is marked by its task."""
     mark = f"BELLHOP_TASK_ID={task_id}".encode()
-    for worker in server.workers()[1:]:
-        if any(mark in _environment(pid) for pid in descendants(worker)):
-            return worker
-    raise AssertionError(f"nobody runs {task_id}")
+
+    def owner() -> int | None:
+        for worker in server.workers()[1:]:
+            if any(mark in _environment(pid) for pid in descendants(worker)):
+                return worker
+        return None  # a program that is being started has no environment
+
+    return wait_until(owner)
 
 
 def _environment(pid: int) -> bytes:

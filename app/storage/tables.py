@@ -55,6 +55,8 @@ tasks = sa.Table(
     sa.Column("notified", sa.Double),
     # What the command was given, as JSON; what is secret left out.
     sa.Column("params", sa.Text),
+    # All that it has written, where that is short and in no file.
+    sa.Column("output", sa.LargeBinary),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)

@@ -11,7 +11,7 @@ from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
-from .output import STDOUT, Chunk, OutputFolder
+from .output import STDOUT, Chunk, OutputFolder, OutputReader, ShortOutput
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
@@ -99,7 +99,7 @@ class Lookup:
 
     def newest_text(self, task: TaskRecord) -> str:
         """Return the end of what a task has written, as text."""
-        output = self._outputs.open(task.task_id)
+        output = self._open(task, STDOUT)
         if output is None:
             return ""
         with output:
@@ -158,7 +158,7 @@ class Lookup:
         """
         # The record was read before the log is: finished means that all is written.
         finished = task.finished is not None
-        reader = self._outputs.open(task.task_id, stream)
+        reader = self._open(task, stream)
         if reader is None:
             if not finished and _has(task, stream):
                 # It was removed or damaged; how much was written, the end will tell.
@@ -180,6 +180,12 @@ class Lookup:
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
+
+    def _open(self, task: TaskRecord, stream: str) -> OutputReader | ShortOutput | None:
+        """Return what reads an output, from its file or from the record."""
+        if stream == STDOUT and task.output is not None:
+            return ShortOutput(task.output)
+        return self._outputs.open(task.task_id, stream)
 
 
 def _has(task: TaskRecord, stream: str) -> bool:

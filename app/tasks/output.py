@@ -10,6 +10,7 @@ every worker may read at the same time without a lock. Lines and text stand in
     at 64 + head    ring: offset o at (o - head) mod (tail + SLACK_BYTES)
 """
 
+import errno
 import math
 import os
 import struct
@@ -34,6 +35,13 @@ SLACK_BYTES = 256 * 1024
 # The most that one read of the ring takes. A read of a whole large tail would be
 # slower than a flood that overwrites it, and would find all of it gone, for ever.
 _READ_BYTES = 256 * 1024
+
+#: The longest output that the record of its task can have in it, without a file.
+SHORT_BYTES = 4096
+# Files without a name that a worker keeps for the next ones, each with its space.
+_SPARE_FILES = 4
+# What a system says that has no such files.
+_NO_UNNAMED = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
 
 _HEADER = struct.Struct("<8sQQ")
 _HEADER_BYTES = 64
@@ -63,6 +71,8 @@ class OutputFolder:
         self._path = path
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
+        self._spare: list[OutputLog] = []
+        self._can_name: bool | None = None  # what had no name; not known yet
 
     @property
     def log_bytes(self) -> int:
@@ -95,6 +105,49 @@ class OutputFolder:
                 raise
         except OSError as error:
             raise StorageUnavailable from error
+
+    def create_unnamed(self) -> "OutputLog | None":
+        """Return a log as `create` does, but without a name, or None.
+
+        It can be given one, and be given back for another task: to make a file, give it
+        its space and cut it to its length takes longer than all else about a command.
+        None where the system has no files without names. Raises StorageUnavailable.
+        """
+        with suppress(IndexError):
+            return self._spare.pop()
+        try:
+            if not self._names_later():
+                return None
+            descriptor = os.open(self._path, os.O_RDWR | os.O_TMPFILE, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self.log_bytes)
+                sizes = self._head_bytes, self._tail_bytes
+                return OutputLog.begin(descriptor, *sizes, is_named=False)
+            except OSError:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise StorageUnavailable from error
+
+    def name(self, output: "OutputLog", task_id: str) -> None:
+        """Make a log without a name that of a task, for all to read."""
+        try:
+            output.link(self.path(task_id))
+        except OSError:  # the command must not be stopped by that
+            log.exception("output.not_named", task_id=task_id)
+
+    def give_back(self, output: "OutputLog") -> None:
+        """Take a log back that has no name, empty, for another task."""
+        if len(self._spare) < _SPARE_FILES and output.clear():
+            self._spare.append(output)
+        else:
+            output.close()
+
+    def close(self) -> None:
+        """Close what is kept for the next tasks."""
+        with suppress(IndexError):
+            while True:
+                self._spare.pop().close()
 
     def reopen(self, task_id: str, stream: str = STDOUT) -> "OutputLog | None":
         """Return the log that a dead writer left, None where none is kept."""
@@ -135,6 +188,28 @@ class OutputFolder:
         name = f".check-{os.getpid()}-{os.urandom(4).hex()}"
         self.create(name).close()
         self.remove(name)
+
+    def _names_later(self) -> bool:
+        """Return whether a file can be made without a name, and be given one."""
+        if self._can_name is None:
+            path = self._path / f".check-{os.getpid()}-{os.urandom(4).hex()}"
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_TMPFILE, 0o600)
+            except OSError as error:
+                if error.errno not in _NO_UNNAMED:
+                    raise
+                self._can_name = False
+                return False
+            try:
+                _link(descriptor, path)
+            except OSError:
+                self._can_name = False
+            else:
+                path.unlink()
+                self._can_name = True
+            finally:
+                os.close(descriptor)
+        return self._can_name
 
     def _open(self, task_id: str, stream: str, flags: int) -> int | None:
         """Return a descriptor of a task's file, None where there is none of ours.
@@ -181,9 +256,16 @@ class OutputLog:
     """The writing end, owned by the one thread that reads the command's pipe."""
 
     def __init__(
-        self, descriptor: int, head_bytes: int, tail_bytes: int, end_offset: int
+        self,
+        descriptor: int,
+        head_bytes: int,
+        tail_bytes: int,
+        end_offset: int,
+        *,
+        is_named: bool = True,
     ) -> None:
         self._descriptor = descriptor
+        self.is_named = is_named
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
         self._ring_bytes = tail_bytes + SLACK_BYTES
@@ -192,11 +274,13 @@ class OutputLog:
         self.end_offset = end_offset
 
     @classmethod
-    def begin(cls, descriptor: int, head_bytes: int, tail_bytes: int) -> Self:
+    def begin(
+        cls, descriptor: int, head_bytes: int, tail_bytes: int, *, is_named: bool = True
+    ) -> Self:
         """Return the log of an empty file, after giving that its header."""
         header = _HEADER.pack(_MAGIC, head_bytes, tail_bytes)
         os.pwrite(descriptor, header + _END.pack(0, _ONES), 0)
-        return cls(descriptor, head_bytes, tail_bytes, 0)
+        return cls(descriptor, head_bytes, tail_bytes, 0, is_named=is_named)
 
     @property
     def dropped_bytes(self) -> int:
@@ -226,6 +310,28 @@ class OutputLog:
             self._lost_bytes += len(data)
             log.exception("output.write_failed", lost_from_offset=self.end_offset)
 
+    def short(self) -> bytes | None:
+        """Return all that was written, if it is short and there is no name."""
+        if self.is_named or self._failed or self.end_offset > SHORT_BYTES:
+            return None
+        if self.end_offset > self._head_bytes:  # in the ring, if that is not all
+            return None
+        return os.pread(self._descriptor, self.end_offset, _HEADER_BYTES)
+
+    def link(self, path: Path) -> None:
+        """Give the file a name. Raises OSError."""
+        _link(self._descriptor, path)
+        self.is_named = True
+
+    def clear(self) -> bool:
+        """Be as new; return False where that cannot be."""
+        try:
+            os.pwrite(self._descriptor, _END.pack(0, _ONES), _END_AT)
+        except OSError:
+            return False
+        self.end_offset = 0
+        return not self._failed
+
     def close(self) -> None:
         """Give back the space that was not used; the file can be read on."""
         used = min(self.end_offset, self._head_bytes + self._ring_bytes)
@@ -251,6 +357,35 @@ class OutputLog:
         end = self.end_offset + len(piece)
         os.pwrite(self._descriptor, _END.pack(end, end ^ _ONES), _END_AT)
         self.end_offset = end
+
+
+class ShortOutput:
+    """What is read of an output that its task's record has, as of a file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def end_offset(self) -> int:
+        """Return how many bytes were written."""
+        return len(self._data)
+
+    def read(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`."""
+        return Chunk(offset, self._data[offset : offset + limit])
+
+    def read_until_gap(self, offset: int, limit: int) -> Chunk:
+        """Return the same: there is no gap."""
+        return self.read(offset, limit)
+
+    def read_until(self, offset: int, end: int) -> Chunk:
+        """Return the bytes from `offset` to `end`."""
+        return self.read(offset, end - offset)
 
 
 class OutputReader:
@@ -342,6 +477,14 @@ class OutputReader:
     def _pread(self, offset: int, count: int) -> bytes:
         place = _place(offset, self._head_bytes, self._ring_bytes)
         return os.pread(self._descriptor, max(0, count), place)
+
+
+def _link(descriptor: int, path: Path) -> None:
+    """Give an open file without a name one; raise OSError where that cannot be."""
+    # Python follows a link, which this is, only where a folder is given as well; of a
+    # whole path it is not looked at.
+    where = f"/proc/self/fd/{descriptor}"
+    os.link(where, path, src_dir_fd=descriptor, follow_symlinks=True)
 
 
 def _modified(entry: os.DirEntry[str]) -> float:

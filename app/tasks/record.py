@@ -55,6 +55,7 @@ class TaskRecord:
     result: str | None = None
     notify: str | None = None
     notified: float | None = None
+    output: bytes | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

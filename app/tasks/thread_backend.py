@@ -185,6 +185,7 @@ class ThreadBackend:
         self._given_up.set()
         if watcher is not None:
             watcher.join(max(0.0, deadline - time.monotonic()))
+        self._outputs.close()
         return left
 
     def _new(self, kind: str, origin: Origin, **facts: Any) -> TaskRecord:
@@ -212,7 +213,8 @@ class ThreadBackend:
         admission = Admission(
             room, account=origin.account, uuid=origin.uuid, request=origin.request
         )
-        task = _Task(record, job, self._output_of(record, job), is_attended=is_attended)
+        output = self._output_of(record, job, may_be_short=is_attended)
+        task = _Task(record, job, output, is_attended=is_attended)
         try:
             waits = self._store.add(vars(record), admission)
         except BaseException:
@@ -220,6 +222,7 @@ class ThreadBackend:
             raise
         if waits:
             task.record = replace(record, is_queued=True)
+            self._name_output(task)
         try:
             self._begin(task, self._claim(record.kind) if waits else None)
         except (RuntimeError, ShuttingDown) as error:
@@ -230,9 +233,19 @@ class ThreadBackend:
             raise
         return task
 
-    def _output_of(self, record: TaskRecord, job: Job) -> TaskOutput:
-        """Return the output of a new task, for which its space is taken."""
+    def _output_of(
+        self, record: TaskRecord, job: Job, *, may_be_short: bool
+    ) -> TaskOutput:
+        """Return the output of a new task, for which its space is taken.
+
+        One that may be short has no name until it is known that it is not: while who
+        waits for it has not been told its task, nobody else looks for it.
+        """
         task_id = record.task_id
+        if may_be_short and record.stderr_end_offset is None:
+            unnamed = self._outputs.create_unnamed()
+            if unnamed is not None:
+                return TaskOutput(unnamed)
         output = TaskOutput(self._outputs.create(task_id, takes_space=job.has_output))
         if record.stderr_end_offset is not None:
             try:
@@ -300,6 +313,7 @@ class ThreadBackend:
 
     def _leave(self, task: _Task, work: Callable[[], object]) -> None:
         """Leave the rest of a task's work to a thread of its own, if there is one."""
+        self._name_output(task)
         try:
             self._start_thread(task, work)
         except RuntimeError:  # the system gives no more threads
@@ -350,6 +364,9 @@ class ThreadBackend:
     ) -> None:
         """Write a task's end and let it go; when patience is over, a thread does."""
         facts = {**end, "started": task.record.started, **task.output.facts()}
+        facts["output"] = task.output.stdout.short()
+        if facts["output"] is None:
+            self._name_output(task)
         with ExitStack() as at_last:
             at_last.callback(self._let_go, task)
             task.is_written = self._write_end(task.task_id, facts, patience)
@@ -378,7 +395,11 @@ class ThreadBackend:
 
         The kernel tells of the closing of its output those who follow that.
         """
-        task.output.close()
+        if task.record.output is None:
+            self._name_output(task)
+            task.output.close()
+        else:
+            self._outputs.give_back(task.output.stdout)
         with self._lock:
             del self._tasks[task.task_id]
         task.ended.set()
@@ -415,6 +436,7 @@ class ThreadBackend:
     def _write_start(self, task_id: str) -> None:
         with self._lock:
             task = self._tasks[task_id]
+        self._name_output(task)
         if task.record.started is None:
             self._note_start(task_id)
         start = {"state": task.record.state, "started": task.record.started}
@@ -461,9 +483,17 @@ class ThreadBackend:
         else:
             self._line.let_in(turns)
 
+    def _name_output(self, task: _Task) -> None:
+        """Let everybody read a task's output, as it is written from now on."""
+        if not task.output.stdout.is_named:
+            self._outputs.name(task.output.stdout, task.task_id)
+
     def _discard(self, task: _Task) -> None:
-        task.output.close()
-        self._outputs.remove(task.task_id)
+        if task.output.stdout.is_named:
+            task.output.close()
+            self._outputs.remove(task.task_id)
+        else:
+            self._outputs.give_back(task.output.stdout)
 
 
 def _json(document: Mapping[str, Any] | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Sessions of browsers; what a command was given."""
+"""Sessions of browsers; what a command was given; short outputs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = "0005"
 
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("params", sa.Text))
+    op.add_column("tasks", sa.Column("output", sa.LargeBinary))
     op.create_table(
         "sessions",
         sa.Column("digest", sa.Text, primary_key=True),
@@ -28,4 +29,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("sessions")
     with op.batch_alter_table("tasks") as tasks:
+        tasks.drop_column("output")
         tasks.drop_column("params")

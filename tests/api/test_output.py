@@ -61,7 +61,8 @@ def wrote(v3: FlaskClient) -> OUT:
         task_id = start(v3, ANN, cmd="true", wait_seconds=20, **apart)["task_id"]
         services = v3.application.extensions["bellhop"]
         services.outputs.remove(task_id)
-        facts = _write(services, task_id, "stdout", data)
+        facts: dict[str, Any] = {"output": None}  # but in a file
+        facts |= _write(services, task_id, "stdout", data)
         if stderr is not None:
             of_stderr = _write(services, task_id, "stderr", stderr)
             facts |= {f"stderr_{name}": value for name, value in of_stderr.items()}

@@ -62,6 +62,7 @@ NEW_COLUMNS = {
     "notify": None,
     "notified": None,
     "params": None,
+    "output": None,
 }
 
 OPEN = """

@@ -1,17 +1,23 @@
 """Commands that are run by the thread that waits for them, for as long as it does."""
 
+import errno
+import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from app.errors import StorageUnavailable
-from app.tasks import command_job, thread_backend
+from app.errors import CapacityExceeded, InvalidInput, StorageUnavailable
+from app.tasks import command_job, output, thread_backend
+from app.tasks.lookup import Lookup
 from app.tasks.order import Order, Origin
 from app.tasks.patience import Patience
 from app.tasks.states import State
 from tests.commands import shell
 from tests.servers import wait_until
+from tests.unit.tasks.conftest import HEAD_BYTES
 
 ORIGIN = Origin(owner="ann", request_id="r")
 
@@ -167,3 +173,137 @@ class TestTrouble:
         record, _ = attend("sleep 300", Patience(20))
         closing.join()
         assert end_of(record.task_id).reason == "shutdown"
+
+
+class TestShortOutput:
+    """What is written in the record, and in no file."""
+
+    @pytest.fixture
+    def files(self, outputs):
+        return lambda: sorted(path.name for path in outputs.path("x").parent.iterdir())
+
+    @pytest.fixture
+    def read(self, lookup):
+        def read(record, offset=0, limit=100):
+            return lookup.read(
+                record, offset=offset, limit=limit, whole_characters=False
+            )
+
+        return read
+
+    @pytest.fixture
+    def lookup(self, store, outputs, backend):
+        return Lookup(store=store, outputs=outputs, backend=backend, cancel_seconds=5)
+
+    def test_it_is_read_as_from_a_file(self, attend, record_of, files, lookup, read):
+        record, _ = attend("echo abc", Patience(20))
+        kept = record_of(record.task_id)
+        assert (kept.output, kept.end_offset, files()) == (b"abc\n", 4, [])
+        assert lookup.newest_text(kept) == "abc\n"
+        part = read(kept, 1, 2)
+        assert (part.data, part.next_offset, part.eof) == (b"bc", 3, False)
+        assert read(kept, 4).eof
+        with pytest.raises(InvalidInput):
+            read(kept, 5)
+
+    def test_the_next_one_begins_anew(self, attend):
+        written = [
+            attend(s, Patience(20))[0].output for s in ("echo abc", ":", "echo d")
+        ]
+        assert written == [b"abc\n", b"", b"d\n"]
+
+    def test_many_at_once_do_not_get_each_others(self, attend):
+        def number(n):
+            return attend(f"echo {n}", Patience(20))[0].output
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(number, range(40))) == [b"%d\n" % n for n in range(40)]
+
+    @pytest.mark.parametrize("count", [output.SHORT_BYTES, output.SHORT_BYTES + 1])
+    def test_a_longer_one_has_a_file(self, outputs, attend, files, count):
+        outputs._head_bytes = 2 * output.SHORT_BYTES
+        record, _ = attend(f"head -c {count} /dev/zero", Patience(20))
+        is_short = count == output.SHORT_BYTES
+        assert record.output == (bytes(count) if is_short else None)
+        assert files() == ([] if is_short else [record.task_id])
+        assert record.end_offset == count
+
+    def test_one_with_a_gap_has_a_file(self, attend, files, read):
+        record, _ = attend(f"head -c {HEAD_BYTES + 1} /dev/zero", Patience(20))
+        assert (record.output, files()) == (None, [record.task_id])
+        assert read(record, limit=10).data == bytes(10)
+
+    def test_of_one_that_goes_on_everybody_reads_the_file(self, backend, files, attend):
+        with ThreadPoolExecutor() as pool:
+            ending = pool.submit(attend, "echo a; sleep 0.6; echo b", Patience(20))
+            [task_id] = wait_until(files)
+            reader = wait_until(lambda: backend._outputs.open(task_id))
+            with reader:
+                wait_until(lambda: reader.read(0, 9).data == b"a\n")
+                record, _ = ending.result(10)
+                assert reader.read(0, 9).data == b"a\nb\n"
+        assert (record.output, record.end_offset) == (None, 4)
+
+    def test_who_does_not_wait_gets_a_file_at_once(self, backend, end_of, files):
+        record = backend.submit(Order(shell("echo a"), cmd="x"), ORIGIN)
+        assert files() == [record.task_id]
+        assert end_of(record.task_id).output is None
+
+    def test_stderr_that_is_apart_makes_files(self, backend, files):
+        command = replace(shell("echo a; echo b >&2"), separate_stderr=True)
+        record = backend.submit(Order(command), ORIGIN, patience=Patience(20))
+        assert record.output is None
+        assert len(files()) == 2
+
+    def test_one_that_is_refused_leaves_nothing(self, attend, store, files):
+        def refuse(*_):
+            raise CapacityExceeded(retry_after_seconds=1)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(store, "add", refuse)
+            with pytest.raises(CapacityExceeded):
+                attend("echo a", Patience(20))
+        assert files() == []
+        assert attend("echo b", Patience(20))[0].output == b"b\n"
+
+    def test_an_end_that_cannot_be_written_loses_nothing(
+        self, attend, store, files, end_of, monkeypatch
+    ):
+        finish, failing = store.finish, threading.Event()
+
+        def fail(*args, **named):
+            if not failing.is_set():
+                raise StorageUnavailable
+            return finish(*args, **named)
+
+        monkeypatch.setattr(store, "finish", fail)
+        record, _ = attend("echo a", Patience(0.3))
+        assert files() == [record.task_id]
+        failing.set()
+        ended = end_of(record.task_id)
+        assert (ended.output, ended.end_offset) == (None, 2)
+
+    def test_a_system_without_such_files_does_without(self, attend, outputs, files):
+        outputs._can_name = False
+        record, _ = attend("echo a", Patience(20))
+        assert (record.output, files()) == (None, [record.task_id])
+
+    @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EISDIR])
+    def test_that_it_has_none_is_found_out(self, attend, files, monkeypatch, number):
+        real = os.open
+
+        def refuse(path, flags, *args):
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(number, "no")
+            return real(path, flags, *args)
+
+        monkeypatch.setattr(os, "open", refuse)
+        record, _ = attend("echo a", Patience(20))
+        assert files() == [record.task_id]
+
+    def test_a_worker_keeps_few_of_them(self, backend, outputs, attend):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: attend("echo a", Patience(20)), range(24)))
+        assert 1 <= len(outputs._spare) <= output._SPARE_FILES
+        backend.close(seconds=5)
+        assert outputs._spare == []
