@@ -2,8 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Test files at a time: most of them wait for servers most of their time. They are taken
-# in their order, which has the many short ones last, so that none is waited for alone.
+# Test files at a time: most of them wait for servers most of their time.
 JOBS ?= 3
 
 .PHONY: run test lint soak bench clean
@@ -12,7 +11,7 @@ run: $(VENV)/.run
 	$(BIN)/python run.py $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

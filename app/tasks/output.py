@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Full, LifoQueue
 from typing import Self
 
 import structlog
@@ -71,7 +72,7 @@ class OutputFolder:
         self._path = path
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
-        self._spare: list[OutputLog] = []
+        self._spare = LifoQueue["OutputLog"](_SPARE_FILES)
         self._can_name: bool | None = None  # what had no name; not known yet
 
     @property
@@ -113,8 +114,8 @@ class OutputFolder:
         its space and cut it to its length takes longer than all else about a command.
         None where the system has no files without names. Raises StorageUnavailable.
         """
-        with suppress(IndexError):
-            return self._spare.pop()
+        with suppress(Empty):
+            return self._spare.get_nowait()
         try:
             if not self._names_later():
                 return None
@@ -138,16 +139,19 @@ class OutputFolder:
 
     def give_back(self, output: "OutputLog") -> None:
         """Take a log back that has no name, empty, for another task."""
-        if len(self._spare) < _SPARE_FILES and output.clear():
-            self._spare.append(output)
-        else:
-            output.close()
+        try:
+            if output.clear():
+                self._spare.put_nowait(output)
+                return
+        except Full:
+            pass
+        output.close()
 
     def close(self) -> None:
         """Close what is kept for the next tasks."""
-        with suppress(IndexError):
+        with suppress(Empty):
             while True:
-                self._spare.pop().close()
+                self._spare.get_nowait().close()
 
     def reopen(self, task_id: str, stream: str = STDOUT) -> "OutputLog | None":
         """Return the log that a dead writer left, None where none is kept."""
