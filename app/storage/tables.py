@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0006"
+REVISION = "0007"
 
 metadata = sa.MetaData()
 
@@ -57,6 +57,10 @@ tasks = sa.Table(
     sa.Column("params", sa.Text),
     # All that it has written, where that is short and in no file.
     sa.Column("output", sa.LargeBinary),
+    # Whether it has a process of its own, which outlives the service.
+    sa.Column("detached", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Not before then somebody is told of its end; null: at once.
+    sa.Column("tell_at", sa.Double),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)

@@ -17,7 +17,8 @@ class TaskRecord:
     parameters as JSON, `cmd` is the text that was asked for. `polled_offset` and
     `polled_end` say what polls have given. `stderr_…` are None where stderr goes into
     the output; `is_queued` says that the task waits for room. `result` is JSON, as is
-    `notify`: who is told of its end, which was done with at `notified`.
+    `notify`: who is told of its end, which was done with at `notified` and is tried
+    again at `tell_at`. One that is `detached` has a process of its own as its `worker`.
     """
 
     task_id: str
@@ -56,6 +57,8 @@ class TaskRecord:
     notify: str | None = None
     notified: float | None = None
     output: bytes | None = None
+    detached: bool = False
+    tell_at: float | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

@@ -63,6 +63,8 @@ NEW_COLUMNS = {
     "notified": None,
     "params": None,
     "output": None,
+    "detached": False,
+    "tell_at": None,
 }
 
 OPEN = """
