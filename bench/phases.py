@@ -40,8 +40,8 @@ PHASES = {
     ],
     "the file of its output": [
         "app.tasks.output:OutputFolder.create",
-        "app.tasks.output:OutputLog.append",
-        "app.tasks.output:OutputLog.close",
+        "app.tasks.output_log:OutputLog.append",
+        "app.tasks.output_log:OutputLog.close",
     ],
     "the command started": [
         "app.processes.child:_start",

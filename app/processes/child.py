@@ -52,7 +52,8 @@ class Ending:
     given, or "status_unknown" where the kernel no longer had the exit status.
     `returncode` is 128 plus the signal's number for one that was killed. `leftovers`
     says that processes of the command outlived it, or would not end. `max_rss_bytes`
-    is None for a command smaller than this service.
+    is None for a command smaller than this service. `detail` says which limit was
+    reached, where one was.
     """
 
     reason: str
@@ -61,6 +62,7 @@ class Ending:
     leftovers: bool
     cpu_seconds: float | None
     max_rss_bytes: int | None
+    detail: str | None = None
 
 
 class Child:
@@ -257,7 +259,7 @@ class Child:
         return end_processes(find, grace_seconds=self._grace_seconds, wait=wait)
 
     def _ending(self, reason: str, *, leftovers: bool) -> Ending:
-        code, usage = self._code, self._usage
+        code, usage, limit = self._code, self._usage, self._limit_reached()
         if reason == "exit" and (code is None or code < 0):
             reason = "status_unknown" if code is None else "signal"
         return Ending(
@@ -267,6 +269,7 @@ class Child:
             leftovers=leftovers,
             cpu_seconds=_cpu_seconds(usage),
             max_rss_bytes=_max_rss_bytes(usage) if usage else None,
+            detail=f"the limit {limit} was reached" if reason == "limit" else None,
         )
 
     def _kill_unfollowed(self, error: type[BaseException] | None, *_: object) -> None:

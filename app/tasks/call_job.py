@@ -11,7 +11,7 @@ import structlog
 from app.errors import StorageUnavailable
 
 from .job import end_of_task, state_of_stop
-from .output import TaskOutput
+from .output_log import TaskOutput
 from .states import State
 
 #: Returns whether a call is to come to its end early.

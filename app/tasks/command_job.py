@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import structlog
 
-from app.processes.child import Child, Ending
+from app.processes.child import Child
 from app.processes.command import Command
 
-from .job import end_of_task, state_of_stop
+from .job import end_of_task, state_of_end
 from .order import Order
-from .output import OutputLog, TaskOutput
+from .output_log import TaskOutput
 from .record import TaskRecord
 from .states import State
 
@@ -42,13 +42,13 @@ class CommandJob:
         self._task_id = record.task_id
         self._began = began
         self._started = started
-        self._limits = order.command.limits
-        self._ends_on_overflow = order.ends_on_overflow
         self._child = Child(
-            _told_its_task(order.command, record),
+            told_its_task(order.command, record),
             mark=f"{MARK}={record.task_id}",
             grace_seconds=grace_seconds,
         )
+        stop = partial(self._child.stop, "overflow")
+        self._on_overflow = stop if order.ends_on_overflow else None
         self._fault: OSError | None = None
 
     @property
@@ -60,9 +60,8 @@ class CommandJob:
         """Run the command for so long; return False once its end is to be made."""
         if self._child.is_started:
             return self._child.attend(seconds)
-        stderr = partial(self._append, output.stderr) if output.stderr else None
         try:
-            self._child.start(partial(self._append, output.stdout), stderr)
+            self._child.start(*output.sinks(self._on_overflow))
         except OSError as error:
             log.warning("process.not_started", task_id=self._task_id, error=str(error))
             self._fault = error
@@ -83,33 +82,17 @@ class CommandJob:
             return end_of_task(State.FAILURE, "spawn_failed", detail=detail)
         ending = self._child.run()
         log.info("process.ended", task_id=self._task_id, **vars(ending))
-        return end_of_task(_state(ending), **vars(ending), **self._detail(ending))
+        state = state_of_end(ending.reason, ending.returncode)
+        return end_of_task(state, **vars(ending))
 
     def stop(self, reason: str) -> None:
         """End the command and what it started; see Job."""
         self._child.stop(reason)
 
-    def _append(self, log: OutputLog, data: memoryview) -> None:
-        log.append(data)
-        if self._ends_on_overflow and log.dropped_bytes:
-            self._child.stop("overflow")
 
-    def _detail(self, ending: Ending) -> dict[str, str]:
-        """Return what there is to say of an end beside its reason."""
-        if ending.reason != "limit":
-            return {}
-        name = self._limits.reached(ending.signal, ending.cpu_seconds)
-        return {"detail": f"the limit {name} was reached"}
-
-
-def _told_its_task(command: Command, record: TaskRecord) -> Command:
+def told_its_task(command: Command, record: TaskRecord) -> Command:
+    """Return a command in whose environment it says which task it is."""
     names = {MARK: record.task_id}
     if record.request_id:
         names["BELLHOP_REQUEST_ID"] = record.request_id
     return command.with_environment(**names)
-
-
-def _state(ending: Ending) -> State:
-    if ending.reason == "exit" and ending.returncode == 0:
-        return State.SUCCESS
-    return state_of_stop(ending.reason)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .output import OutputReader
+from .output_log import OutputReader
 from .text import continuation_bytes, torn_bytes
 
 # Looked at first, from the end: the newest hundred lines are nearly always in it.

@@ -11,7 +11,8 @@ from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
-from .output import STDOUT, Chunk, OutputFolder, OutputReader, ShortOutput
+from .output import STDOUT, OutputFolder
+from .output_log import Chunk, OutputReader, ShortOutput
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .job import end_of_task, state_of_stop
-from .output import TaskOutput
+from .output_log import TaskOutput
 from .states import State
 
 #: ``wait(seconds)`` returns whether the report is to end there.

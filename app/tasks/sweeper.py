@@ -20,7 +20,8 @@ from app.storage.task_store import TaskStore
 from app.turn import take_turn
 
 from .command_job import MARK
-from .output import STDERR, OutputFolder, TaskOutput
+from .output import STDERR, OutputFolder
+from .output_log import TaskOutput
 from .record import TaskRecord
 from .states import State
 from .worker import Worker

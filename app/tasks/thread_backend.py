@@ -25,7 +25,8 @@ from .call_job import Call, CallJob
 from .command_job import CommandJob
 from .job import Job, end_of_task, state_of_stop
 from .order import Order, Origin
-from .output import STDERR, OutputFolder, TaskOutput
+from .output import STDERR, OutputFolder
+from .output_log import TaskOutput
 from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report, ReportJob

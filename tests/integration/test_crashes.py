@@ -41,7 +41,8 @@ from pathlib import Path
 from app.processes.child import Child
 from app.storage.engine import Database
 from app.storage.task_store import TaskStore
-from app.tasks.output import OutputFolder, OutputLog
+from app.tasks.output import OutputFolder
+from app.tasks.output_log import OutputLog
 from application import create_app
 
 here = threading.local()

@@ -13,6 +13,7 @@ from app.errors import CapacityExceeded, InvalidInput, StorageUnavailable
 from app.tasks import command_job, output, thread_backend
 from app.tasks.lookup import Lookup
 from app.tasks.order import Order, Origin
+from app.tasks.output_log import SHORT_BYTES, OutputLog
 from app.tasks.patience import Patience
 from app.tasks.states import State
 from tests.commands import shell
@@ -162,7 +163,7 @@ class TestTrouble:
         def fail(*args):
             raise ValueError("a fault of ours")
 
-        monkeypatch.setattr(command_job.CommandJob, "_append", fail)
+        monkeypatch.setattr(OutputLog, "append", fail)
         record, _ = attend("echo a; sleep 300", Patience(20))
         assert (record.state, record.reason) == (State.FAILURE, "internal_error")
         assert record == record_of(record.task_id)
@@ -223,11 +224,11 @@ class TestShortOutput:
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(number, range(40))) == [b"%d\n" % n for n in range(40)]
 
-    @pytest.mark.parametrize("count", [output.SHORT_BYTES, output.SHORT_BYTES + 1])
+    @pytest.mark.parametrize("count", [SHORT_BYTES, SHORT_BYTES + 1])
     def test_a_longer_one_has_a_file(self, outputs, attend, files, count):
-        outputs._head_bytes = 2 * output.SHORT_BYTES
+        outputs._head_bytes = 2 * SHORT_BYTES
         record, _ = attend(f"head -c {count} /dev/zero", Patience(20))
-        is_short = count == output.SHORT_BYTES
+        is_short = count == SHORT_BYTES
         assert record.output == (bytes(count) if is_short else None)
         assert files() == ([] if is_short else [record.task_id])
         assert record.end_offset == count

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.tasks import lines, output
+from app.tasks import lines, output_log
 from app.tasks.lines import Lines, newest_lines
 from app.tasks.output import OutputFolder
 
@@ -264,7 +264,7 @@ def check_against_model(head_bytes, tail_bytes, steps):
     model = Model(head_bytes, tail_bytes)
     given_bytes = 0
     with tempfile.TemporaryDirectory() as path, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "SLACK_BYTES", SMALL_BYTES)
+        patch.setattr(output_log, "SLACK_BYTES", SMALL_BYTES)
         patch.setattr(lines, "_FIRST_LOOK_BYTES", SMALL_BYTES)
         patch.setattr(lines, "_LONG_LINE_BYTES", SMALL_BYTES)
         folder = OutputFolder(Path(path), head_bytes=head_bytes, tail_bytes=tail_bytes)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from app.errors import InvalidInput, NotEndedYet, TaskNotFound
 from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
-from app.tasks import output
+from app.tasks import output_log
 from app.tasks.lookup import Lookup
-from app.tasks.output import OutputFolder, OutputReader
+from app.tasks.output import OutputFolder
+from app.tasks.output_log import OutputReader
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from app.tasks.text import continuation_bytes
@@ -122,7 +123,7 @@ def lookup(outputs):
 def made(tmp_path_factory):
     """Return what gives a lookup of a log of these sizes with that in it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(output, "SLACK_BYTES", SMALL_SLACK_BYTES)
+        patch.setattr(output_log, "SLACK_BYTES", SMALL_SLACK_BYTES)
         folder = tmp_path_factory.mktemp("output")
 
         def make(data, head_bytes=10_000, tail_bytes=10_000):

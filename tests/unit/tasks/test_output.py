@@ -12,13 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import StorageUnavailable
-from app.tasks import output
-from app.tasks.output import (
+from app.tasks import output_log
+from app.tasks.output import STDERR, STDOUT, OutputFolder
+from app.tasks.output_log import (
     SLACK_BYTES,
-    STDERR,
-    STDOUT,
     Chunk,
-    OutputFolder,
     OutputLog,
     OutputReader,
     TaskOutput,
@@ -61,7 +59,7 @@ def folder(make_folder):
 
 @pytest.fixture
 def small_slack(monkeypatch):
-    monkeypatch.setattr(output, "SLACK_BYTES", SMALL_SLACK_BYTES)
+    monkeypatch.setattr(output_log, "SLACK_BYTES", SMALL_SLACK_BYTES)
 
 
 class Model:
@@ -154,7 +152,7 @@ def check_state(log, reader, model):
 
 
 def check_size(path, model):
-    most = model.head_bytes + model.tail_bytes + output.SLACK_BYTES
+    most = model.head_bytes + model.tail_bytes + output_log.SLACK_BYTES
     assert path.stat().st_size == 64 + min(len(model.written), most)
 
 
@@ -163,7 +161,7 @@ class TestModel:
     @given(sizes, st.integers(1, 120), appends_and_reads)
     def test_a_log_is_its_head_and_its_tail(self, head_bytes, tail_bytes, steps):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(output, "SLACK_BYTES", SMALL_SLACK_BYTES)
+            patch.setattr(output_log, "SLACK_BYTES", SMALL_SLACK_BYTES)
             check_against_model(head_bytes, tail_bytes, steps)
 
     @settings(deadline=None, max_examples=15)

@@ -8,7 +8,7 @@ from app.errors import ShuttingDown, StorageUnavailable
 from app.storage.task_store import Room
 from app.tasks.notices import Notices
 from app.tasks.order import Origin
-from app.tasks.output import TaskOutput
+from app.tasks.output_log import TaskOutput
 from app.tasks.report_job import Piece, Report, ReportJob
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from app.errors import StorageUnavailable
 from app.tasks import sweeper as module
 from app.tasks.order import Order, Origin
-from app.tasks.output import SLACK_BYTES
+from app.tasks.output_log import SLACK_BYTES
 from app.tasks.states import State
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.worker import Worker
