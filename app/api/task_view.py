@@ -35,6 +35,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "leftovers": task.leftovers,
         "usage": _usage(task),
         "stderr": _stderr(task),
+        "detached": task.detached or None,
         "notify": _notify(task),
         "position": services().lookup.position(task),
     }

@@ -68,10 +68,18 @@ class Ending:
 class Child:
     """A command in a session of its own, from its start to its last byte."""
 
-    def __init__(self, command: Command, *, mark: str, grace_seconds: float) -> None:
+    def __init__(
+        self,
+        command: Command,
+        *,
+        mark: str,
+        grace_seconds: float,
+        of_group: Find = tuple,
+    ) -> None:
         self._command = command
         self._mark = mark.encode()
         self._grace_seconds = grace_seconds
+        self._of_control_group = of_group
         self._pid = 0
         self._code: int | None = None
         self._usage: resource.struct_rusage | None = None
@@ -81,7 +89,8 @@ class Child:
         self._pipes: list[int] = []  # those that may still give output
         self._stop_reason: str | None = None
         self._wake = -1  # an eventfd, so that a stop interrupts the wait for output
-        self._stop_lock = threading.Lock()  # guards _stop_reason and _wake
+        # Guards _stop_reason and _wake; the handler of a signal may stop it, too.
+        self._stop_lock = threading.RLock()
         self._buffer = memoryview(bytearray(FIRST_READ_BYTES))
         self._poll = select.poll()
         self._answers: dict[int, Callable[[], None]] = {}
@@ -241,8 +250,10 @@ class Child:
 
     def _of_run(self) -> Sequence[Process]:
         if self._has_group():
-            return processes_of_run(self._pid, self._mark)
-        return processes_marked({self._mark})
+            found = processes_of_run(self._pid, self._mark)
+        else:
+            found = processes_marked({self._mark})
+        return [*found, *(p for p in self._of_control_group() if p not in found)]
 
     def _has_group(self) -> bool:
         """Return whether the command's group is there, or the pid may be another's."""
@@ -301,8 +312,8 @@ class Child:
         # A stop that comes later must not write into a descriptor that has since
         # been given to somebody else.
         with self._stop_lock:
-            os.close(self._wake)
-            self._wake = -1
+            wake, self._wake = self._wake, -1
+            os.close(wake)
 
 
 def check_start() -> None:

@@ -39,6 +39,7 @@ from app.storage.ownership import Viewer
 from app.storage.people_store import PeopleStore
 from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
+from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
@@ -81,6 +82,7 @@ class Services:
     scrape: Scrape
     outputs: OutputFolder
     backend: ThreadBackend
+    detached: DetachedRuns
     catalogue: Catalogue
     runs: Runs
     lookup: Lookup
@@ -136,7 +138,7 @@ class Services:
             sweeper=build_sweeper(
                 settings,
                 database,
-                outputs=work["outputs"],
+                work=work,
                 housekeeping=[
                     auth["tokens"].remove_expired,
                     auth["sessions"].remove_expired,

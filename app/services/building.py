@@ -31,6 +31,7 @@ from app.storage.people_store import PeopleStore
 from app.storage.session_store import SessionStore
 from app.storage.task_store import Room, TaskStore
 from app.tasks.catalogue import Catalogue
+from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
@@ -113,6 +114,11 @@ def build_work(
         head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
         tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
     )
+    detached = DetachedRuns(
+        instance / "detached",
+        store=store,
+        grace_seconds=settings["EXEC_GRACE_SECONDS"],
+    )
     backend = ThreadBackend(
         store=store,
         outputs=outputs,
@@ -121,6 +127,7 @@ def build_work(
         observe=counting.task,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
         line=WaitingLine(instance / "queue", notices=notices),
+        detached=detached,
     )
     catalogue = Catalogue(
         settings["EXEC_COMMANDS"],
@@ -138,6 +145,7 @@ def build_work(
         "outputs": outputs,
         "notices": notices,
         "backend": backend,
+        "detached": detached,
         "catalogue": catalogue,
         "runs": Runs(
             catalogue=catalogue,
@@ -232,7 +240,7 @@ def build_sweeper(
     settings: Mapping[str, Any],
     database: Database,
     *,
-    outputs: OutputFolder,
+    work: Mapping[str, Any],
     housekeeping: Sequence[Callable[[], None]],
     tell_missed: Callable[[], None],
     counting: Counting,
@@ -240,7 +248,9 @@ def build_sweeper(
     """Return what sweeps up, with what it has others do now and then."""
     return Sweeper(
         store=TaskStore(database),
-        outputs=outputs,
+        outputs=work["outputs"],
+        detached=work["detached"],
+        take_over=work["backend"].take_over,
         host=settings["BELLHOP_HOST"],
         lock_path=Path(settings["INSTANCE_PATH"]) / "sweeper.lock",
         retention=Retention(

@@ -43,6 +43,13 @@ _TAKE_OUTPUT = Change(
         tasks.c.polled_end.is_(False),
     )
 )
+_TAKE_OVER = Change(
+    _UPDATE.where(
+        UNFINISHED,
+        tasks.c.worker == sa.bindparam("seen_worker"),
+        tasks.c.state == sa.bindparam("seen_state"),
+    )
+)
 _OF_SLOT = tasks.c.slot == sa.bindparam("of_slot")
 _HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
@@ -272,6 +279,16 @@ class TaskStore:
     def start(self, task_id: str, **values: Any) -> None:
         """Write how far a task has come, unless it has finished already."""
         self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
+
+    def take_over(self, task_id: str, seen_worker: str, *, worker: str) -> bool:
+        """Make a task that has not begun another worker's; False: somebody else did."""
+        return self._change(
+            _TAKE_OVER,
+            of_id=task_id,
+            seen_worker=seen_worker,
+            seen_state="QUEUED",
+            worker=worker,
+        )
 
     def request_cancel(self, task_id: str) -> None:
         """Write that a task is to be ended, unless it has finished already."""

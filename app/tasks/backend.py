@@ -46,6 +46,10 @@ class TaskBackend(Protocol):
         """
         ...
 
+    def refresh(self, task: TaskRecord) -> TaskRecord:
+        """Return a task as it is now, where its end was not in the records yet."""
+        ...
+
     def close(self, *, seconds: float) -> list[str]:
         """End what runs here, within the time; return the tasks that would not."""
         ...

@@ -109,7 +109,7 @@ class Catalogue:
             stdin=None if wish.stdin is None else wish.stdin.encode(),
             separate_stderr=wish.stderr == "separate",
         )
-        return Order(command, cmd=wish.cmd)
+        return Order(command, cmd=wish.cmd, is_detached=bool(wish.detached))
 
     def _free_faults(
         self, wish: Wish, argv: Sequence[str], environment: Mapping[str, str]

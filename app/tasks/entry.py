@@ -68,6 +68,7 @@ ENTRY = Schema(
             },
             "users": {"type": "array", "items": {"type": "string", "minLength": 1}},
             "on_overflow": {"enum": ["drop", "end"]},
+            "detached": {"type": "boolean"},
             "params": {
                 "type": "object",
                 "propertyNames": {"pattern": "[a-z][a-z0-9_]*"},
@@ -103,6 +104,7 @@ class Entry:
         self.takes_stdin: bool = document.get("stdin", False)
         self.stderr: str = document.get("stderr", "merge")
         self._ends_on_overflow = document.get("on_overflow") == "end"
+        self.is_detached: bool = document.get("detached", False)
         self.env_allowed = tuple(document.get("env_allowed", ()))
         _check([*_surroundings_faults(document), *_parameter_faults(document)])
         self.parameters = {
@@ -168,6 +170,7 @@ class Entry:
             params={n: v for n, v in params.items() if not self._is_secret(n)} or None,
             max_running=self.max_running,
             ends_on_overflow=self._ends_on_overflow,
+            is_detached=self.is_detached or bool(wish.detached),
         )
 
     def params_of(self, words: Sequence[str]) -> dict[str, Any]:
@@ -215,6 +218,8 @@ class Entry:
             yield Fault("stdin", f"is not taken by {self.name}")
         if wish.cwd is not None:
             yield Fault("cwd", "is set by the catalogue alone")
+        if wish.detached is False and self.is_detached:
+            yield Fault("detached", f"is what {self.name} always is")
         for name, value in wish.env.items():
             if name not in self.env_allowed:
                 yield Fault(f"env.{name}", f"may not be set for {self.name}")

@@ -10,6 +10,7 @@ from app.storage.ownership import Viewer
 from .lookup import Lookup, OutputPart
 from .notices import Notices
 from .output import STDERR, STDOUT, OutputFolder
+from .patience import Patience
 from .record import TaskRecord
 
 # The most that is passed on at once.
@@ -37,6 +38,18 @@ class Follower:
         self._notices = notices
         #: Whether this worker is about to end, for which nobody is to be waited for.
         self.stopping: Callable[[], bool] = lambda: False
+
+    def wait_for_end(
+        self, task: TaskRecord, viewer: Viewing, patience: Patience
+    ) -> TaskRecord:
+        """Return a task as it is at its end, or once nobody waits for that any more."""
+        with self._notices.of(self._watched(task, STDOUT)) as notice:
+            while True:
+                task = self._lookup.get(task.task_id, viewer())
+                left = patience.seconds()
+                if task.finished is not None or not left:
+                    return task
+                notice.wait(min(left, LOOK_SECONDS))
 
     def read(
         self,

@@ -69,7 +69,7 @@ class Lookup:
         row = self._store.find_seen(task_id, viewer) if is_id else None
         if row is None:
             raise TaskNotFound
-        return TaskRecord.from_row(row)
+        return self._backend.refresh(TaskRecord.from_row(row))
 
     def page(
         self,
@@ -84,7 +84,8 @@ class Lookup:
         Each comes with a number, of which `before` is the last one of the page before.
         """
         rows = self._store.page(viewer, filters, before=before, limit=limit)
-        return [(row["number"], TaskRecord.from_row(row)) for row in rows]
+        refresh = self._backend.refresh
+        return [(row["number"], refresh(TaskRecord.from_row(row))) for row in rows]
 
     def newest_of_commands(self, viewer: Viewer) -> Mapping[str, TaskRecord]:
         """Return by the names of commands the newest task of each that has ended.
@@ -137,7 +138,7 @@ class Lookup:
         deadline = time.monotonic() + self._cancel_seconds
         while time.monotonic() < deadline:
             row = self._store.find(task.task_id)
-            if row is None or row["finished"] is not None:
+            if row is None or self._backend.refresh(TaskRecord.from_row(row)).finished:
                 return
             time.sleep(LOOK_SECONDS)
         raise NotEndedYet

@@ -24,6 +24,7 @@ class Wish:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
     stderr: str | None = None
+    detached: bool | None = None
     notify: Mapping[str, Any] | None = None
 
 
@@ -35,7 +36,7 @@ class Order:
     `params` are its parameters, less what is secret; `cmd` is the text that was asked
     for, where it was a text. One that
     `ends_on_overflow` is ended where its output is longer than what is kept.
-    `notify` says who is told of its end.
+    `notify` says who is told of its end. One that `is_detached` outlives the service.
     """
 
     command: Command
@@ -44,6 +45,7 @@ class Order:
     params: Mapping[str, Any] | None = None
     max_running: int | None = None
     ends_on_overflow: bool = False
+    is_detached: bool = False
     notify: Mapping[str, Any] | None = None
 
 

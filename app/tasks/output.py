@@ -19,6 +19,7 @@ from app.errors import StorageUnavailable
 from .output_log import (
     OutputLog,
     OutputReader,
+    TaskOutput,
     is_log,
     link,
     space_bytes,
@@ -128,6 +129,13 @@ class OutputFolder:
         if descriptor is None:
             return None
         return OutputLog.resume(descriptor, report=log.exception)
+
+    def reopen_all(self, task_id: str) -> TaskOutput | None:
+        """Return the logs that a dead writer left, None where there are none."""
+        stdout = self.reopen(task_id)
+        if stdout is None:
+            return None
+        return TaskOutput(stdout, self.reopen(task_id, STDERR))
 
     def open(self, task_id: str, stream: str = STDOUT) -> OutputReader | None:
         """Return a reader of a task's log, None where none is kept."""

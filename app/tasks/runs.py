@@ -77,7 +77,7 @@ class Runs:
             row = self._store.find_newest(slot)
             if row is None:
                 return Poll(None, None)
-            task = TaskRecord.from_row(row)
+            task = self._backend.refresh(TaskRecord.from_row(row))
             if task.polled_end:
                 return Poll(task, None)
             lines = self._new_lines(task)

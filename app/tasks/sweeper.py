@@ -20,8 +20,8 @@ from app.storage.task_store import TaskStore
 from app.turn import take_turn
 
 from .command_job import MARK
-from .output import STDERR, OutputFolder
-from .output_log import TaskOutput
+from .detached import DetachedRuns
+from .output import OutputFolder
 from .record import TaskRecord
 from .states import State
 from .worker import Worker
@@ -53,7 +53,8 @@ class Retention:
 class Sweeper:
     """A thread that sweeps every two seconds, if it is this worker's turn.
 
-    `observe` is told every task that is found lost.
+    `take_over` sees to a task whose process is no more, if it is not lost by that;
+    `observe` is told every task that is.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class Sweeper:
         host: str,
         lock_path: Path,
         retention: Retention,
+        detached: DetachedRuns,
+        take_over: Callable[[TaskRecord], bool],
         housekeeping: Sequence[Callable[[], None]] = (),
         tell_missed: Callable[[], None] = lambda: None,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
@@ -73,6 +76,8 @@ class Sweeper:
         self._host = host
         self._lock_path = lock_path
         self._retention = retention
+        self._detached = detached
+        self._take_over = take_over
         self._housekeeping = housekeeping
         self._tell_missed = tell_missed
         self._observe = observe
@@ -130,27 +135,29 @@ class Sweeper:
 
     def _end_lost(self) -> None:
         """End what dead workers' runs left, and say in their records that they are."""
-        rows = self._store.unfinished(self._host)
-        lost = [row for row in rows if not Worker.parse(row["worker"]).is_alive()]
+        tasks = map(TaskRecord.from_row, self._store.unfinished(self._host))
+        dead = [task for task in tasks if not Worker.parse(task.worker).is_alive()]
+        lost = [task for task in dead if not self._take_over(task)]
         if not lost:
             return
-        marks = [f"{MARK}={row['task_id']}" for row in lost]
+        marks = [f"{MARK}={task.task_id}" for task in lost]
         survivors = end_orphans(marks, grace_seconds=GRACE_SECONDS)
-        for row in lost:
-            self._write_lost(TaskRecord.from_row(row))
+        for task in lost:
+            self._detached.kill(task.task_id)
+            self._write_lost(task)
         log.warning("tasks.lost", count=len(lost), survivors=survivors)
         self._tell_missed()
 
     def _write_lost(self, task: TaskRecord) -> None:
         task_id = task.task_id
-        stdout = self._outputs.reopen(task_id)
+        output = self._outputs.reopen_all(task_id)
         facts: dict[str, Any] = {"state": State.LOST, "reason": "worker_lost"}
-        if stdout is not None:
-            output = TaskOutput(stdout, self._outputs.reopen(task_id, STDERR))
+        if output is not None:
             output.close()
             facts |= output.facts()
         if self._store.finish(task_id, finished=time.time(), **facts):
             self._observe(replace(task, **facts))
+        self._detached.forget(task_id)
         self._outputs.tell(task_id)
 
     def _expire(self) -> None:
@@ -183,3 +190,6 @@ class Sweeper:
             batch = task_ids[first : first + BATCH]
             for task_id in set(batch) - self._store.known(batch):
                 self._outputs.remove(task_id)
+        unfinished = {row["task_id"] for row in self._store.unfinished(self._host)}
+        for task_id in self._detached.task_ids() - unfinished:
+            self._detached.forget(task_id)

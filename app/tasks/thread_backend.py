@@ -23,9 +23,11 @@ from app.storage.task_store import Admission, Room, TaskStore
 
 from .call_job import Call, CallJob
 from .command_job import CommandJob
+from .detached import DetachedRuns
+from .detached_job import DetachedJob
 from .job import Job, end_of_task, state_of_stop
 from .order import Order, Origin
-from .output import STDERR, OutputFolder
+from .output import STDERR, STDOUT, STREAMS, OutputFolder
 from .output_log import TaskOutput
 from .patience import Patience
 from .record import TaskRecord
@@ -80,6 +82,7 @@ class ThreadBackend:
         room: Mapping[str, Room],
         grace_seconds: float,
         line: WaitingLine,
+        detached: DetachedRuns,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
     ) -> None:
         self._store = store
@@ -88,6 +91,8 @@ class ThreadBackend:
         self._room = room
         self._grace_seconds = grace_seconds
         self._line = line
+        self._detached = detached
+        self._detached.ended = self._note_end
         self._observe = observe
         #: Called with each task that somebody wants to be told the end of.
         self.tell_end: Callable[[TaskRecord], None] = lambda _task: None
@@ -115,7 +120,10 @@ class ThreadBackend:
             max_running=order.max_running,
             notify=_json(order.notify),
             stderr_end_offset=0 if order.command.separate_stderr else None,
+            detached=order.is_detached,
         )
+        if order.is_detached:
+            return self._submit_detached(order, record, origin)
         job = CommandJob(
             order,
             record,
@@ -146,6 +154,51 @@ class ThreadBackend:
         job = CallJob(call, started=partial(self._write_start, task_id))
         return self._admit(record, job, origin).record
 
+    def _submit_detached(
+        self, order: Order, record: TaskRecord, origin: Origin
+    ) -> TaskRecord:
+        """Have a run begin, or wait for that, which it does without this process."""
+        streams = STREAMS if order.command.separate_stderr else (STDOUT,)
+        paths = [self._outputs.path(record.task_id, stream) for stream in streams]
+        self._detached.prepare(order, record, paths)
+        try:
+            return self._admit(record, self._detached_job(record), origin).record
+        except BaseException:
+            self._detached.forget(record.task_id)
+            raise
+
+    def _detached_job(self, record: TaskRecord) -> DetachedJob:
+        began = partial(self._note_start, record.task_id)
+        return DetachedJob(self._detached, record.task_id, began=began)
+
+    def refresh(self, task: TaskRecord) -> TaskRecord:
+        """Return a task with its end, if its own process has left one."""
+        goes_on = task.detached and task.finished is None
+        return self._detached.settle(task) if goes_on else task
+
+    def take_over(self, task: TaskRecord) -> bool:
+        """See to a task whose process is no more; return False where it is lost.
+
+        A detached one has left its end, or waits for its start, which is made here now.
+        """
+        if self._detached.settle(task).finished is not None:
+            return True
+        if not task.detached or task.state != State.QUEUED:
+            return False
+        worker = str(Worker.current())
+        if not self._store.take_over(task.task_id, task.worker, worker=worker):
+            return True  # by another one
+        output = self._outputs.reopen_all(task.task_id)
+        if output is None:
+            return False
+        taken = _Task(replace(task, worker=worker), self._detached_job(task), output)
+        try:
+            self._begin(taken, self._claim(task.kind) if task.is_queued else None)
+        except (RuntimeError, ShuttingDown):  # then it is taken over again
+            output.leave()
+            self._store.take_over(task.task_id, worker, worker=task.worker)
+        return True
+
     def wait(self, task_id: str, *, seconds: float) -> TaskRecord | None:
         """Wait for the end of a task of this worker; see TaskBackend."""
         with self._lock:
@@ -159,6 +212,7 @@ class ThreadBackend:
         """Have a task ended, whichever worker runs it; see TaskBackend."""
         self._store.request_cancel(task_id)
         self._stop_cancelled()
+        self._detached.cancel(task_id)
 
     def close(self, *, seconds: float) -> list[str]:
         """End what runs here, within the time; return the tasks that would not."""
@@ -170,10 +224,7 @@ class ThreadBackend:
         for task in tasks.values():
             task.job.stop("shutdown")
         for task_id in self._line.close():
-            if time.monotonic() < deadline:
-                self._end_unstarted(tasks[task_id], "shutdown")
-            else:
-                self._let_go(tasks[task_id])
+            self._turn_away(tasks[task_id])
         left = []
         for task in tasks.values():
             if not task.ended.wait(max(0.0, deadline - time.monotonic())):
@@ -181,12 +232,13 @@ class ThreadBackend:
                 continue
             if task.thread is not None:
                 task.thread.join()
-            if not task.is_written:
+            if not task.is_written and not task.record.detached:
                 left.append(task.task_id)
         self._given_up.set()
         if watcher is not None:
             watcher.join(max(0.0, deadline - time.monotonic()))
         self._outputs.close()
+        self._detached.close()
         return left
 
     def _new(self, kind: str, origin: Origin, **facts: Any) -> TaskRecord:
@@ -326,16 +378,19 @@ class ThreadBackend:
 
     def _go_on(self, task: _Task) -> None:
         """Run a task that has waited for room."""
-        reason = "shutdown"
         with self._lock:
-            if not self._closing:
+            is_closing = self._closing
+            if not is_closing:
                 try:
                     self._let_begin(task)
                 except RuntimeError:  # the system gives no more threads
-                    reason = "spawn_failed"
+                    pass
                 else:
                     return
-        self._end_unstarted(task, reason)
+        if is_closing:
+            self._turn_away(task)
+        else:
+            self._end_unstarted(task, "spawn_failed")
 
     def _run(
         self,
@@ -353,7 +408,19 @@ class ThreadBackend:
             log.exception("run.failed", task_id=task.task_id)
         if end is not None:
             self._end(task, end, patience)
+        elif task.record.detached:
+            self._forget(task)
         return end is not None
+
+    def _turn_away(self, task: _Task) -> None:
+        """Let a task wait no more; a detached one is left for others to take over."""
+        if task.record.detached:
+            task.output.leave()
+            self._forget(task)
+        elif time.monotonic() < self._deadline:
+            self._end_unstarted(task, "shutdown")
+        else:
+            self._let_go(task)
 
     def _end_unstarted(self, task: _Task, reason: str) -> None:
         """End a task that was waiting and waits no more."""
@@ -372,24 +439,26 @@ class ThreadBackend:
             at_last.callback(self._let_go, task)
             task.is_written = self._write_end(task.task_id, facts, patience)
             if task.is_written:
-                task.record = replace(task.record, **facts)
-                self._let_next_in(task.record.kind)
-                self._observe(task.record)
-                if task.record.notify is not None:
-                    self._tell_end(task)
+                task.record = self._note_end(replace(task.record, **facts))
             elif patience is not None:
                 at_last.pop_all()
                 self._leave(task, partial(self._end, task, end))
 
-    def _tell_end(self, task: _Task) -> None:
+    def _note_end(self, record: TaskRecord) -> TaskRecord:
+        """See to what follows an end that is written; return the task after that."""
+        self._let_next_in(record.kind)
+        self._observe(record)
+        return record if record.notify is None else self._tell_end(record)
+
+    def _tell_end(self, record: TaskRecord) -> TaskRecord:
         """Have the end of a task told; who sweeps up does it where this fails."""
         try:
-            if row := self._store.find(task.task_id):
+            if row := self._store.find(record.task_id):
                 self.tell_end(TaskRecord.from_row(row))
-                told = self._store.find(task.task_id) or row
-                task.record = TaskRecord.from_row(told)
+                return TaskRecord.from_row(self._store.find(record.task_id) or row)
         except Exception:
-            log.exception("notice.failed", task_id=task.task_id)
+            log.exception("notice.failed", task_id=record.task_id)
+        return record
 
     def _let_go(self, task: _Task) -> None:
         """Forget a task; who waits for its end is to look.
@@ -401,26 +470,32 @@ class ThreadBackend:
             task.output.close()
         else:
             self._outputs.give_back(task.output.stdout)
+        self._forget(task)
+
+    def _forget(self, task: _Task) -> None:
         with self._lock:
             del self._tasks[task.task_id]
         task.ended.set()
         task.may_begin.set()
 
     def _watch(self) -> None:
-        """Look for cancelled tasks for as long as there are any here."""
+        """Look for cancelled tasks, and ended processes, while there are any here."""
         while not self._given_up.wait(CANCEL_LOOK_SECONDS):
             with self._lock:
-                if not self._tasks:
+                if not self._tasks and not self._detached.has_children:
                     self._watcher = None
                     return
             try:
                 self._stop_cancelled()
+                self._detached.reap()
             except Exception:  # the next look may see it
                 log.exception("cancel.not_seen")
 
     def _stop_cancelled(self) -> None:
         with self._lock:
             tasks = dict(self._tasks)
+        if not tasks:
+            return
         for task_id in self._store.cancelled(list(tasks)):
             if self._line.take_out(task_id):
                 self._end_unstarted(tasks[task_id], "cancelled")

@@ -1,11 +1,12 @@
 """Who runs a task: a process, told from every other that has had its pid."""
 
 import os
+import signal
 from dataclasses import dataclass
 from functools import cache
 from typing import Self
 
-from app.processes.table import boot_id, find_process
+from app.processes.table import Process, boot_id, find_process, send_signal
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Worker:
         return cls(*_current())
 
     @classmethod
+    def of(cls, pid: int) -> Self:
+        """Return the process of that pid; raise ProcessLookupError if there is none."""
+        return cls(*_known(pid))
+
+    @classmethod
     def parse(cls, text: str) -> Self:
         """Return the worker that `str()` of it names."""
         boot, pid, start_ticks = text.split(":")
@@ -32,19 +38,32 @@ class Worker:
 
     def is_alive(self) -> bool:
         """Return whether that very process still runs."""
+        return self._process() is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal that very process, if it still runs."""
+        process = self._process()
+        if process is not None:
+            send_signal(process, number)
+
+    def _process(self) -> Process | None:
         if self.boot != boot_id():
-            return False
+            return None
         process = find_process(self.pid)
-        return process is not None and process.start_ticks == self.start_ticks
+        is_same = process is not None and process.start_ticks == self.start_ticks
+        return process if is_same else None
 
 
 @cache
 def _current() -> tuple[str, int, int]:
     """Return boot, pid and start of this process, which stay the same."""
-    pid = os.getpid()
+    return _known(os.getpid())
+
+
+def _known(pid: int) -> tuple[str, int, int]:
     process = find_process(pid)
     if process is None:
-        raise ProcessLookupError(f"/proc does not show this process, {pid}")
+        raise ProcessLookupError(f"/proc does not show process {pid}")
     return boot_id(), pid, process.start_ticks
 
 

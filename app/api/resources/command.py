@@ -57,6 +57,7 @@ def _command(entry: Entry) -> dict[str, Any]:
         "max_running": entry.max_running,
         "stdin": entry.takes_stdin,
         "env_allowed": list(entry.env_allowed),
+        "detached": entry.is_detached,
         "links": [
             {"rel": "self", "href": url_for("v3.command", name=entry.name)},
             {"rel": "exec", "href": url_for("v3.exec"), "method": "POST"},

@@ -41,6 +41,7 @@ from app.errors import (
     WaitersExceeded,
 )
 from app.tasks.order import Wish
+from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
 from app.tasks.runs import Poll
 
@@ -150,6 +151,8 @@ class Start(BaseResource):
             fault = "is required, or cmd or argv where the service allows them"
             faults.append(Fault("command", fault))
         faults += [Fault(name, f"is given beside {given[0]}") for name in given[1:]]
+        if body.get("detached") is True:
+            _check_may_detach(body.get("command"))
         if "params" in body and "command" not in body:
             faults.append(Fault("params", "are those of a command"))
         return faults + (_notice_faults(body["notify"]) if "notify" in body else [])
@@ -157,6 +160,14 @@ class Start(BaseResource):
     def post(self, body: dict[str, Any]) -> Response:
         """Start it; answer at once, or when it has ended or the wait is over."""
         return once({**body}, partial(_started, body), _started_before)
+
+
+def _check_may_detach(command: Any) -> None:
+    """Raise NotPermitted where neither the command nor its caller leaves that open."""
+    entries = services().catalogue.entries(None, every=True)
+    always = [entry.name for entry in entries if entry.is_detached]
+    if command not in always and (identity := caller()):
+        identity.require(Scope.ADMIN)
 
 
 def _notice_faults(notice: Any) -> list[Fault]:
@@ -178,7 +189,7 @@ def _started(body: dict[str, Any]) -> Response:
         task = services().runs.grant(Wish(**body), origin(), patience=patience)
         note(task_id=task.task_id)
         if patience is not None and task.finished is None:
-            task = services().wait_for_end(task.task_id, patience) or _now(task)
+            task = _awaited(task, patience)
     return _created(task, headers)
 
 
@@ -217,10 +228,19 @@ def _accepted(uuid: str, task_id: str) -> Response:
     return render_json(answer | {"links": links}, 202)
 
 
-def _now(task: TaskRecord) -> TaskRecord:
-    """Return the task as it is now; as it was, to one renamed or removed meanwhile."""
+def _awaited(task: TaskRecord, patience: Patience) -> TaskRecord:
+    """Return the task at its end, or once the wait for that is over.
+
+    As it was, to one renamed or removed meanwhile.
+    """
+    known = services().wait_for_end(task.task_id, patience)
+    if known is not None:
+        return known
+
     try:
-        return services().lookup.get(task.task_id, services().viewer(caller()))
+        return services().follower.wait_for_end(
+            task, lambda: services().viewer(caller()), patience
+        )
     except TaskNotFound:  # it was started, which is what has to be answered
         return task
 

@@ -24,6 +24,7 @@ _ECHO = {
     "max_running": None,
     "stdin": False,
     "env_allowed": [],
+    "detached": False,
     "links": [
         {"rel": "self", "href": "/v3/commands/echo"},
         {"rel": "exec", "href": "/v3/exec/", "method": "POST"},
@@ -40,6 +41,7 @@ ANSWERS = {
             max_running=or_null(INTEGER),
             stdin=BOOLEAN,
             env_allowed=an_array(STRING),
+            detached=BOOLEAN,
             links=an_array(a("Link")),
         ),
         "examples": [_ECHO],

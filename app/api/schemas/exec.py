@@ -58,6 +58,7 @@ WISH_BODY = Schema(
             "cwd": {"type": "string", "minLength": 1},
             "stderr": {"enum": ["merge", "separate"]},
             "wait_seconds": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS},
+            "detached": {"type": "boolean"},
             "notify": _NOTIFY,
         },
         "additionalProperties": False,

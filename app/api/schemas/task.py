@@ -68,6 +68,7 @@ _LEFT_OUT_UNTIL_KNOWN = {
     "leftovers": BOOLEAN,
     "usage": an_object(cpu_seconds=NUMBER, max_rss_bytes=or_null(INTEGER)),
     "stderr": _LENGTHS,
+    "detached": {**BOOLEAN, "description": "whether it outlives the service"},
     "notify": an_object(on=an_array(STRING), optional={"message_id": STRING}),
     "position": {**INTEGER, "description": "its place in the queue"},
     "result": {

@@ -13,6 +13,7 @@ import pytest
 
 from app.storage.engine import Database
 from app.storage.task_store import Admission, Room, TaskStore
+from app.tasks.detached import DetachedRuns
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
 from app.tasks.record import TaskRecord
@@ -44,6 +45,13 @@ def database(tmp_path):
     database.close()
 
 
+class NoBackend:
+    """A backend whose tasks are as the records have them."""
+
+    def refresh(self, task):
+        return task
+
+
 @pytest.fixture
 def store(database):
     return TaskStore(database)
@@ -64,7 +72,12 @@ def notices():
 
 
 @pytest.fixture
-def make_backend(store, outputs, notices, tmp_path):
+def detached(store, tmp_path):
+    return DetachedRuns(tmp_path / "detached", store=store, grace_seconds=1.0)
+
+
+@pytest.fixture
+def make_backend(store, outputs, notices, detached, tmp_path):
     """Make backends, and close them in the end."""
     backends = []
 
@@ -76,6 +89,7 @@ def make_backend(store, outputs, notices, tmp_path):
             room={"exec": Room(max_running, max_queued)},
             line=WaitingLine(tmp_path / "queue", notices=notices),
             grace_seconds=grace_seconds,
+            detached=detached,
         )
         backends.append(backend)
         return backend

@@ -120,7 +120,7 @@ class TestRun:
 
 
 @pytest.fixture
-def backend(store, outputs, notices, tmp_path):
+def backend(store, outputs, notices, detached, tmp_path):
     made = ThreadBackend(
         store=store,
         outputs=outputs,
@@ -128,6 +128,7 @@ def backend(store, outputs, notices, tmp_path):
         room={"sms": Room(1, 5)},
         line=WaitingLine(tmp_path / "queue", notices=notices),
         grace_seconds=1,
+        detached=detached,
     )
     yield made
     made.close(seconds=20)

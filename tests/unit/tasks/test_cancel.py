@@ -44,7 +44,7 @@ def watchers():
 
 
 @pytest.fixture
-def make_worker(store, outputs):
+def make_worker(store, outputs, detached):
     """Make what each worker has of its own, over the records that all share."""
     made = []
 
@@ -56,6 +56,7 @@ def make_worker(store, outputs):
             room=ROOM,
             line=WaitingLine(outputs.path("queue"), notices=Notices()),
             grace_seconds=0.2,
+            detached=detached,
         )
         made.append(backend)
         return backend

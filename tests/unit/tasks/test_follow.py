@@ -13,6 +13,7 @@ from app.tasks.lookup import Lookup
 from app.tasks.output import STDERR, STDOUT, OutputFolder
 from app.tasks.states import State
 from tests.servers import wait_until
+from tests.unit.tasks.conftest import NoBackend
 
 # Longer than any test may take.
 LONG_SECONDS = 60
@@ -29,7 +30,7 @@ def outputs(tmp_path):
 
 @pytest.fixture
 def follower(store, outputs, notices):
-    lookup = Lookup(store=store, outputs=outputs, backend=None, cancel_seconds=1)
+    lookup = Lookup(store=store, outputs=outputs, backend=NoBackend(), cancel_seconds=1)
     return Follower(lookup=lookup, outputs=outputs, notices=notices)
 
 

@@ -17,6 +17,7 @@ from app.tasks.output_log import OutputReader
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from app.tasks.text import continuation_bytes
+from tests.unit.tasks.conftest import NoBackend
 
 # So that a few bytes go round the ring.
 SMALL_SLACK_BYTES = 16
@@ -38,7 +39,7 @@ valid_texts = st.text(
 limits = st.lists(st.integers(1, 20), min_size=1, max_size=5)
 
 
-class RecordingBackend:
+class RecordingBackend(NoBackend):
     """Tells what it was asked to cancel, after doing what it was told to do then."""
 
     def __init__(self, then=lambda _: None):
@@ -52,7 +53,10 @@ class RecordingBackend:
 
 def lookup_of(outputs=None, *, store=None, backend=None, cancel_seconds=5.0):
     return Lookup(
-        store=store, outputs=outputs, backend=backend, cancel_seconds=cancel_seconds
+        store=store,
+        outputs=outputs,
+        backend=backend or NoBackend(),
+        cancel_seconds=cancel_seconds,
     )
 
 

@@ -70,7 +70,7 @@ def job_of(made, heard):
 
 
 @pytest.fixture
-def backend(store, outputs):
+def backend(store, outputs, detached):
     made = ThreadBackend(
         store=store,
         outputs=outputs,
@@ -78,6 +78,7 @@ def backend(store, outputs):
         room={"exec": Room(5), "iostat": Room(5)},
         line=WaitingLine(outputs.path("queue"), notices=Notices()),
         grace_seconds=1,
+        detached=detached,
     )
     yield made
     made.close(seconds=20)

@@ -29,6 +29,7 @@ from pathlib import Path
 import structlog
 from app.storage.engine import Database
 from app.storage.task_store import Room, TaskStore
+from app.tasks.detached import DetachedRuns
 from app.tasks.notices import Notices
 from app.tasks.order import Order, Origin
 from app.tasks.waiting_line import WaitingLine
@@ -39,13 +40,15 @@ from tests.unit.tasks.conftest import HEAD_BYTES, HOST, TAIL_BYTES
 
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 folder = Path(sys.argv[1])
+store = TaskStore(Database(f"sqlite:///{folder}/bellhop.db"))
 backend = ThreadBackend(
-    store=TaskStore(Database(f"sqlite:///{folder}/bellhop.db")),
+    store=store,
     outputs=OutputFolder(
         folder / "output", head_bytes=HEAD_BYTES, tail_bytes=TAIL_BYTES
     ),
     host=HOST, room={"exec": Room(50)}, grace_seconds=2,
     line=WaitingLine(folder / "queue", notices=Notices()),
+    detached=DetachedRuns(folder / "detached", store=store, grace_seconds=2),
 )
 origin = Origin(owner="bob", slot="bob", request_id=None)
 task = backend.submit(Order(shell(sys.argv[2]), cmd="x"), origin)
@@ -55,7 +58,7 @@ signal.pause()
 
 
 @pytest.fixture
-def make_sweeper(store, outputs, tmp_path):
+def make_sweeper(store, outputs, detached, tmp_path):
     """Make sweepers, and close them in the end."""
     sweepers = []
 
@@ -66,6 +69,8 @@ def make_sweeper(store, outputs, tmp_path):
             host=HOST,
             lock_path=tmp_path / "sweeper.lock",
             retention=Retention(seconds=seconds, count=count),
+            detached=detached,
+            take_over=lambda _task: False,
         )
         sweepers.append(sweeper)
         return sweeper

@@ -209,7 +209,9 @@ class TestAdmission:
         [admitted] = [result for result in results if isinstance(result, str)]
         assert {busy.task_id for busy in results if busy is not admitted} == {admitted}
 
-    def test_without_room_for_output_nothing_is_started(self, store, tmp_path):
+    def test_without_room_for_output_nothing_is_started(
+        self, store, detached, tmp_path
+    ):
         backend = ThreadBackend(
             store=store,
             outputs=OutputFolder(tmp_path / "no", head_bytes=1, tail_bytes=1),
@@ -217,6 +219,7 @@ class TestAdmission:
             room={"exec": Room(1)},
             line=WaitingLine(tmp_path / "queue", notices=Notices()),
             grace_seconds=1,
+            detached=detached,
         )
         with pytest.raises(StorageUnavailable):
             submit(backend, shell("true"))

@@ -1,0 +1,250 @@
+"""Runs with a process of their own: handed over, found again, their ends read.
+
+That process, :mod:`app.tasks.supervisor`, has these files in a folder, by its task:
+
+    TASK_ID.order   what is to be run; removed by the process before it starts that
+    TASK_ID.new     space for the end
+    TASK_ID.group   the path of the run's control group, where it has one
+    TASK_ID.end     what became of the run
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from app.errors import StorageUnavailable
+from app.processes.cgroup import ControlGroup
+from app.processes.command import Command
+from app.storage.task_store import TaskStore
+
+from .command_job import MARK, told_its_task
+from .job import end_of_task, state_of_end
+from .order import Order
+from .output_log import TaskOutput
+from .record import TaskRecord
+from .states import State
+from .supervisor import GO, REASONS
+from .worker import Worker
+
+# More than an end is ever long.
+_END_BYTES = 8192
+# What is read of an end; the process may be of another version than this.
+_KNOWN = {field.name for field in fields(TaskRecord)}
+_SUFFIXES = (".order", ".new", ".group", ".end")
+# Neither the environment nor the packages of the service: it starts in half the time.
+_PROGRAM = (sys.executable, "-E", "-s", "-S", "-m", "app.tasks.supervisor")
+_PROJECT = Path(__file__).parents[2]
+
+log = structlog.get_logger(__name__)
+
+
+class DetachedRuns:
+    """What this service knows of them. `ended` is told each whose end it has written.
+
+    The processes that were started here are children of this one: of these it sees the
+    ends at once, of others when somebody looks.
+    """
+
+    def __init__(self, folder: Path, *, store: TaskStore, grace_seconds: float) -> None:
+        self._folder = folder
+        self._store = store
+        self._grace_seconds = grace_seconds
+        self.ended: Callable[[TaskRecord], object] = lambda _task: None
+        self._lock = threading.Lock()  # guards _children
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def has_children(self) -> bool:
+        """Whether there are any that were started here."""
+        return bool(self._children)
+
+    def prepare(self, order: Order, task: TaskRecord, paths: Sequence[Path]) -> None:
+        """Write down what is to be run, and where its output goes.
+
+        Raises StorageUnavailable where there is no space for that, or for its end.
+        """
+        document = {
+            "command": _written(told_its_task(order.command, task)),
+            "outputs": [str(path.absolute()) for path in paths],
+            "mark": f"{MARK}={task.task_id}",
+            "grace_seconds": self._grace_seconds,
+            "ends_on_overflow": order.ends_on_overflow,
+        }
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            _write(self._file(task.task_id, ".new"), b"", space=_END_BYTES)
+            _write(self._file(task.task_id, ".order"), json.dumps(document).encode())
+        except OSError as error:
+            self.forget(task.task_id)
+            raise StorageUnavailable from error
+
+    def hand_over(self, task_id: str, output: TaskOutput) -> dict[str, Any] | None:
+        """Start the process of a run and leave the run to it; return its end otherwise.
+
+        It begins once the records say that it is the one that runs the task.
+        """
+        try:
+            child = self._start(task_id)
+        except OSError as error:
+            return _not_started(str(error))
+        try:
+            self._store.start(task_id, **_begun(child))
+            _let_begin(child)
+        except (StorageUnavailable, OSError) as error:
+            child.kill()
+            child.wait()
+            return _not_started(str(error.__cause__ or error))
+        with self._lock:
+            self._children[task_id] = child
+        output.leave()
+        self.cancel(task_id)  # where that was asked for before it could be told
+        return None
+
+    def cancel(self, task_id: str) -> None:
+        """Tell the process of a run to end that, if there is one and it is to."""
+        row = self._store.find(task_id)
+        if row is not None and row["detached"] and row["cancel_requested"]:
+            task = TaskRecord.from_row(row)
+            if task.state == State.STARTED:
+                Worker.parse(task.worker).send(signal.SIGUSR1)
+
+    def settle(self, task: TaskRecord) -> TaskRecord:
+        """Write down the end of a run if there is one; return the task as it is now."""
+        end = self._end(task.task_id)
+        if end is None:
+            return task
+        state = state_of_end(end["reason"], end.get("returncode"))
+        if self._store.finish(task.task_id, state=state, **end):
+            self.ended(replace(task, state=state, **end))
+        self.forget(task.task_id)
+        row = self._store.find(task.task_id)
+        return task if row is None else TaskRecord.from_row(row)
+
+    def reap(self) -> None:
+        """Settle the runs whose processes, started here, have ended."""
+        with self._lock:
+            gone = [
+                name
+                for name, child in self._children.items()
+                if child.poll() is not None
+            ]
+            for task_id in gone:
+                del self._children[task_id]
+        for task_id in gone:
+            if row := self._store.find(task_id):
+                self.settle(TaskRecord.from_row(row))
+
+    def kill(self, task_id: str) -> None:
+        """Kill what is in the control group of a run whose process is no more."""
+        if group := self._group(task_id):
+            group.kill()
+
+    def forget(self, task_id: str) -> None:
+        """Remove the files of a run, and its control group."""
+        if group := self._group(task_id):
+            group.dissolve()
+        for suffix in _SUFFIXES:
+            self._file(task_id, suffix).unlink(missing_ok=True)
+
+    def task_ids(self) -> set[str]:
+        """Return the tasks that have files here."""
+        with suppress(FileNotFoundError):
+            return {path.stem for path in self._folder.iterdir()}
+        return set()
+
+    def close(self) -> None:
+        """Let them go on without this process."""
+        with self._lock:
+            for child in self._children.values():
+                child.returncode = 0  # or Popen would warn that nobody asked
+            self._children.clear()
+
+    def _start(self, task_id: str) -> "subprocess.Popen[bytes]":
+        with _blocked(*REASONS):  # until it knows what they mean
+            return subprocess.Popen(
+                [*_PROGRAM, self._folder.absolute() / task_id],
+                stdin=subprocess.PIPE,
+                bufsize=0,
+                env={},
+                cwd=_PROJECT,
+                start_new_session=True,
+            )
+
+    def _end(self, task_id: str) -> dict[str, Any] | None:
+        """Return what became of a run, None where it goes on."""
+        try:
+            end = json.loads(self._file(task_id, ".end").read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:  # the host has crashed meanwhile
+            log.error("detached.end_damaged", task_id=task_id)  # noqa: TRY400
+            return None
+        return {name: value for name, value in end.items() if name in _KNOWN}
+
+    def _group(self, task_id: str) -> ControlGroup | None:
+        try:
+            path = self._file(task_id, ".group").read_text()
+        except FileNotFoundError:
+            return None
+        return ControlGroup(Path(path))
+
+    def _file(self, task_id: str, suffix: str) -> Path:
+        return self._folder / f"{task_id}{suffix}"
+
+
+def _written(command: Command) -> dict[str, Any]:
+    """Return a command as JSON has it."""
+    stdin = None if command.stdin is None else command.stdin.decode()
+    plain = {
+        "environment": dict(command.environment),
+        "cwd": command.cwd or str(Path.cwd()),
+        "stdin": stdin,
+        "limits": vars(command.limits),
+    }
+    return {**vars(command), **plain}
+
+
+def _begun(child: "subprocess.Popen[bytes]") -> dict[str, Any]:
+    """Return what the records say of a run that is left to a process."""
+    worker = str(Worker.of(child.pid))
+    return {"worker": worker, "state": State.STARTED, "started": time.time()}
+
+
+def _let_begin(child: "subprocess.Popen[bytes]") -> None:
+    assert child.stdin is not None  # noqa: S101 - it is a pipe
+    with child.stdin as pipe:
+        pipe.write(GO)
+
+
+def _not_started(detail: str) -> dict[str, Any]:
+    return end_of_task(State.FAILURE, "spawn_failed", detail=detail)
+
+
+@contextmanager
+def _blocked(*numbers: signal.Signals) -> Iterator[None]:
+    """Have signals wait, for this thread and what it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _write(path: Path, data: bytes, *, space: int = 0) -> None:
+    """Write a new file, for which at least `space` bytes are taken."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with open(path, "wb", opener=lambda name, _: os.open(name, flags, 0o600)) as file:
+        if space:
+            os.posix_fallocate(file.fileno(), 0, space)
+        file.write(data)
