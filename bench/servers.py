@@ -63,11 +63,11 @@ def commands(folder: Path) -> str:
     return str(path)
 
 
-def bearer(server: Server) -> dict[str, str]:
-    """Return the header that lets in a client of Bellhop."""
+def bearer(server: Server, *scopes: str) -> dict[str, str]:
+    """Return the header that lets in a client of Bellhop, for more if that is said."""
     answer = server.post(
         "/v3/users/admin/tokens",
-        json={"scopes": ["read", "exec", "sms"]},
+        json={"scopes": ["read", "exec", "sms", *scopes]},
         auth=("admin", PASSWORD),
     )
     return {"Authorization": f"Bearer {answer.json()['token']}"}
