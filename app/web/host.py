@@ -9,8 +9,8 @@ from app.api.rendering import rfc3339
 from app.api.resource import services
 from app.host.samples import Sample
 
+from .duration import lasting
 from .frame import render
-from .words import t
 
 _MOVED = ("tps", "kB_read_per_s", "kB_wrtn_per_s", "util_percent")
 
@@ -27,7 +27,7 @@ def show() -> Response:
         styles=("host",),
         host=host,
         source=url_for("v3.samples", host=host),
-        up=duration(uptime.seconds),
+        up=lasting(uptime.seconds),
         boot_time=rfc3339(uptime.boot_time),
         load=uptime.load,
         users=uptime.users,
@@ -36,17 +36,6 @@ def show() -> Response:
         resting=resting,
         is_new=not samples,
     )
-
-
-def duration(seconds: float) -> str:
-    """Return how long that is, in words, by its two largest parts."""
-    minutes = int(seconds) // 60
-    hours, days = minutes // 60, minutes // 60 // 24
-    if days:
-        return t("{days} d {hours} h", days=days, hours=hours % 24)
-    if hours:
-        return t("{hours} h {minutes} min", hours=hours, minutes=minutes % 60)
-    return t("{minutes} min", minutes=minutes)
 
 
 def disks(samples: Sequence[Sample]) -> tuple[list[Mapping[str, Any]], list[str]]:

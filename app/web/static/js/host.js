@@ -5,6 +5,7 @@
 import { call } from "./api.js";
 import { Chart } from "./chart.js";
 import { $, fill, h, say } from "./dom.js";
+import { lasting } from "./duration.js";
 import { t } from "./words.js";
 
 const SECOND = 1000;
@@ -189,7 +190,7 @@ function offer(moved) {
 
 function showFacts(moved) {
   const last = samples.at(-1);
-  put(fact("up"), duration(last.uptime_seconds));
+  put(fact("up"), lasting(last.uptime_seconds));
   put(fact("load"), last.load[0].toFixed(2));
   put(fact("users"), last.users === null ? "–" : String(last.users));
   const busy = (name) => last.devices.get(name)?.util_percent ?? 0;
@@ -222,15 +223,6 @@ function newRow(name) {
   row.dataset.device = name;
   $("th", row).textContent = name;
   return row;
-}
-
-function duration(seconds) {
-  const minutes = Math.floor(seconds / 60);
-  const hours = Math.floor(minutes / 60);
-  const days = Math.floor(hours / 24);
-  if (days) return t("{days} d {hours} h", { days, hours: hours % 24 });
-  if (hours) return t("{hours} h {minutes} min", { hours, minutes: minutes % 60 });
-  return t("{minutes} min", { minutes });
 }
 
 function fact(name) {
