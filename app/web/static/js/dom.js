@@ -39,6 +39,11 @@ export function fill(element, ...children) {
   element.replaceChildren(...shown(children));
 }
 
+/** Return a new row of the page's list, as its template has it. */
+export function newRow() {
+  return $("#row").content.firstElementChild.cloneNode(true);
+}
+
 /**
  * Say a text to screen readers, without moving the focus.
  * @param {string} text

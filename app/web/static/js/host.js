@@ -4,7 +4,7 @@
 
 import { call } from "./api.js";
 import { Chart } from "./chart.js";
-import { $, fill, h, say } from "./dom.js";
+import { $, fill, h, newRow, say } from "./dom.js";
 import { lasting } from "./duration.js";
 import { t } from "./words.js";
 
@@ -206,7 +206,7 @@ function showTable(moved) {
   const body = $("#figures tbody");
   const rows = new Map([...body.rows].map((row) => [row.dataset.device, row]));
   for (const name of [...moved].sort()) {
-    const row = rows.get(name) ?? body.appendChild(newRow(name));
+    const row = rows.get(name) ?? body.appendChild(rowOf(name));
     rows.delete(name);
     for (const cell of row.querySelectorAll("td")) {
       put(cell, (devices.get(name)?.[cell.dataset.figure] ?? 0).toFixed(1));
@@ -218,8 +218,8 @@ function showTable(moved) {
   if (!moved.length) put($("#still"), t("No disk has moved in the last ten minutes."));
 }
 
-function newRow(name) {
-  const row = $("#row").content.firstElementChild.cloneNode(true);
+function rowOf(name) {
+  const row = newRow();
   row.dataset.device = name;
   $("th", row).textContent = name;
   return row;

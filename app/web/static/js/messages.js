@@ -6,7 +6,7 @@
 
 import { call, Refused } from "./api.js";
 import { attemptList, badge, counts, receiverRow } from "./delivery.js";
-import { h, $, moment, say } from "./dom.js";
+import { h, $, moment, newRow, say } from "./dom.js";
 import { faultOf, valueOf } from "./form.js";
 import { submits, wordsOf } from "./sheet.js";
 import { t } from "./words.js";
@@ -219,7 +219,7 @@ function reveal(message, words) {
 /** Show the message above those that were sent before it. */
 function addToList({ id, message, provider = "–", receivers }, wish) {
   const queued = wish.receivers.map(() => ({ state: "queued" }));
-  const row = $("#row").content.firstElementChild.cloneNode(true);
+  const row = newRow();
   const cell = (name) => $(`[data-cell=${name}]`, row);
   cell("created").href = hrefOf(id);
   cell("created").append(moment(new Date().toISOString()));

@@ -3,8 +3,8 @@
  */
 
 import { call } from "./api.js";
-import { $, say } from "./dom.js";
-import { confirmed, drop, open, submits } from "./sheet.js";
+import { $, newRow, say } from "./dom.js";
+import { acts, confirmed, drop, open, submits } from "./sheet.js";
 import { t } from "./words.js";
 
 const list = $("#people");
@@ -15,12 +15,7 @@ const removal = $("#removal");
 let row = null;
 
 $("#add").addEventListener("click", add);
-list.addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-do]");
-  if (!button) return;
-  const act = { change, remove }[button.dataset.do];
-  act(button.closest("tr"));
-});
+acts(list, { change, remove });
 submits(form, save);
 
 function add() {
@@ -58,10 +53,8 @@ async function remove(which) {
 }
 
 function append(person) {
-  const added = $("#row").content.firstElementChild.cloneNode(true);
-  list.append(added);
+  fill(list.appendChild(newRow()), person);
   showList();
-  fill(added, person);
 }
 
 function showList() {

@@ -88,6 +88,18 @@ export async function confirmed(dialog, question, act) {
 }
 
 /**
+ * Have the buttons in the rows of a list act, each by its `data-do`, on their row.
+ * @param {HTMLTableSectionElement} list
+ * @param {Record<string, (row: HTMLTableRowElement) => void>} known
+ */
+export function acts(list, known) {
+  list.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-do]");
+    if (button) known[button.dataset.do](button.closest("tr"));
+  });
+}
+
+/**
  * Take a row out of its list; the focus goes to the next one.
  * @param {HTMLTableRowElement} row
  * @param {HTMLElement} otherwise where the focus goes from the last one

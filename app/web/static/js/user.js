@@ -4,8 +4,8 @@
  */
 
 import { call } from "./api.js";
-import { $, moment, say } from "./dom.js";
-import { confirmed, drop, submits } from "./sheet.js";
+import { $, moment, newRow, say } from "./dom.js";
+import { acts, confirmed, drop, submits } from "./sheet.js";
 import { t } from "./words.js";
 
 const { path } = $("#credentials").dataset;
@@ -14,10 +14,7 @@ const form = $("#make-token");
 const removal = $("#removal");
 const secret = $("#secret");
 
-tokens.addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-do=revoke]");
-  if (button) revoke(button.closest("tr"));
-});
+acts(tokens, { revoke });
 submits(form, makeToken, scopeFaults);
 $("#make-key").addEventListener("click", makeKey);
 $("[data-copy]", secret).addEventListener("click", copy);
@@ -41,7 +38,7 @@ async function makeToken() {
 }
 
 function append({ id, scopes, description, created, expires }) {
-  const row = $("#row").content.firstElementChild.cloneNode(true);
+  const row = newRow();
   Object.assign(row.dataset, { token: id, description });
   for (const cell of description ? row.querySelectorAll("[data-cell=description]") : [])
     cell.textContent = description;

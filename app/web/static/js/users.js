@@ -3,8 +3,8 @@
  */
 
 import { call } from "./api.js";
-import { $, say } from "./dom.js";
-import { confirmed, drop, open, submits } from "./sheet.js";
+import { $, newRow, say } from "./dom.js";
+import { acts, confirmed, drop, open, submits } from "./sheet.js";
 import { t } from "./words.js";
 
 const list = $("#users");
@@ -15,12 +15,7 @@ const removal = $("#removal");
 let row = null;
 
 $("#add").addEventListener("click", add);
-list.addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-do]");
-  if (!button) return;
-  const act = { change, remove }[button.dataset.do];
-  act(button.closest("tr"));
-});
+acts(list, { change, remove });
 submits(form, save);
 
 function add() {
@@ -50,7 +45,7 @@ async function save() {
   const path = row ? pathOf(row) : "/v3/users/";
   const found = await call(row ? "PATCH" : "POST", path, user);
   if (row?.dataset.me) return location.reload(); // who may be out now
-  fill(row ?? append(), found);
+  fill(row ?? list.appendChild(newRow()), found);
   sheet.close();
   say(row ? t("{username} was changed.", found) : t("{username} was added.", found));
 }
@@ -86,12 +81,6 @@ async function remove(which) {
 
 function pathOf({ dataset }) {
   return `/v3/users/${encodeURIComponent(dataset.username)}`;
-}
-
-function append() {
-  const added = $("#row").content.firstElementChild.cloneNode(true);
-  list.append(added);
-  return added;
 }
 
 function fill(which, user) {
