@@ -11,11 +11,12 @@ from app.api.resource import services
 from app.api.task_view import moment
 from app.errors import TaskNotFound
 from app.tasks.record import TaskRecord
-from app.web import fields
-from app.web.duration import lasting
-from app.web.frame import render
-from app.web.session import me
-from app.web.words import t
+
+from . import fields
+from .duration import lasting
+from .frame import render
+from .session import me
+from .words import t
 
 # Of so many commands all are seen at a glance: there is nothing to look for.
 _AT_A_GLANCE = 8

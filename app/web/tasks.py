@@ -9,12 +9,13 @@ from app.api.resource import services
 from app.api.schemas.task import KINDS, TASKS_QUERY
 from app.api.task_view import moment
 from app.tasks.states import State
-from app.web.duration import lasting
-from app.web.fields import given
-from app.web.frame import render
-from app.web.listing import asked, place
-from app.web.session import me
-from app.web.words import t
+
+from .duration import lasting
+from .fields import given
+from .frame import render
+from .listing import asked, place
+from .session import me
+from .words import t
 
 
 def show_all() -> Response:

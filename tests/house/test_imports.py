@@ -50,6 +50,8 @@ ENVIRONMENT = {
     f"os.{name}"
     for name in ("environ", "environb", "getenv", "getenvb", "putenv", "unsetenv")
 }
+#: The room whose files name each other in full.
+IN_FULL = "app.api"
 NOT_OURS_TO_IMPORT = ("tests", "bench", "application", "run", "server")
 
 
@@ -122,8 +124,16 @@ def wrongs(path: str, given: Import) -> Iterator[str]:
             yield f"what begins with _ belongs to {there} alone"
         if given.level > 1 and here != there:
             yield "imports across rooms are absolute"
+        if not given.level and here != IN_FULL and is_beside(path, given.name):
+            yield "imports of what lies beside, or below, are relative"
     if here in GROUND and not {top, there} & {*sys.stdlib_module_names, *GROUND[here]}:
         yield "the ground imports nothing but what Python brings"
+
+
+def is_beside(path: str, name: str) -> bool:
+    """Return whether a name lies in a file's folder of a room, or below that."""
+    folder = path.rpartition("/")[0].replace("/", ".")
+    return folder.count(".") > 0 and name.startswith(f"{folder}.")
 
 
 def wrongs_below(path: str, given: Import) -> Iterator[str]:
@@ -210,6 +220,9 @@ def test_all_of_the_house_is_looked_at() -> None:
         ("app/tasks/runs.py", "from app.api.guard import caller_of"),
         ("app/tasks/runs.py", "from ..storage.task_store import TaskStore"),
         ("app/tasks/runs.py", "from ..host import procfs"),
+        ("app/tasks/runs.py", "from app.tasks.states import State"),
+        ("app/web/tasks.py", "from app.web import fields"),
+        ("app/services/building.py", "import app.services.inspection"),
         ("app/tasks/runs.py", "from app.storage.engine import _engine"),
         ("app/tasks/runs.py", "from celery import Celery"),
         ("app/processes/child.py", "from app.tasks.states import State"),
@@ -274,6 +287,9 @@ def test_a_line_that_the_plan_forbids_is_shown(path: str, line: str) -> None:
         ("app/worker.py", "from celery import Celery"),
         ("app/auth/tokens.py", "from app.storage.engine import Database"),
         ("app/sms/providers/vendor.py", "from ..message import Message"),
+        ("app/sms/providers/vendor.py", "from app.sms.message import Message"),
+        ("app/api/guard.py", "from app.api.access import Access"),
+        ("app/watched_file.py", "from app.errors import Fault"),
         ("app/sms/registry.py", "from werkzeug.utils import import_string"),
         ("app/sms/providers/vendor.py", "from apprise import Apprise"),
         ("app/storage/engine.py", "from alembic import command"),
