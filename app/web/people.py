@@ -14,9 +14,8 @@ from .words import t
 def show_all() -> Response:
     """Show a page of them, in the order in which they were added."""
     limit, after = place(asked(PAGE_QUERY))
-    people = services().people
     after_uid = -1 if after is None else after
-    found = people.page(after_uid=after_uid, limit=limit + 1)
+    found = services().people.page(after_uid=after_uid, limit=limit + 1)
     page, links, _ = cut(found, limit, lambda row: int(row["uid"]))
     return render(
         "people.html",
@@ -24,6 +23,5 @@ def show_all() -> Response:
         script="people",
         styles=("users",),
         people=page,
-        count=people.count(),
         links=links,
     )
