@@ -15,6 +15,17 @@ def test_pages_of_admins_are_no_others(v3: FlaskClient, path: str) -> None:
     page(signed_in(v3, ADMIN), path)
 
 
+@pytest.mark.parametrize("name", ["users", "audit"])
+def test_they_are_refused_before_they_are_made(v3: FlaskClient, name: str) -> None:
+    made: list[int] = []
+    v3.application.view_functions[f"ui.{name}"] = lambda: made.append(1) or "made"
+    signed_in(v3, ANN)
+    for method in ("GET", "HEAD"):
+        assert v3.open(f"/ui/{name}/", method=method).status_code == 403
+    assert not made
+    assert signed_in(v3, ADMIN).get(f"/ui/{name}/").text == "made"
+
+
 def test_users_see_their_own_tokens_and_how_to_make_some(v3: FlaskClient) -> None:
     token_of(v3, ANN, description="for the night")
     seen = page(signed_in(v3, ANN), "/ui/users/ann")
