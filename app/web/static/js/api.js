@@ -29,6 +29,24 @@ export async function call(method, path, body, { headers = {}, signal } = {}) {
   throw new Refused(response.status, answer, response);
 }
 
+/** The Idempotency-Key of a request, which is done once however often it is sent. */
+export class OnceKey {
+  #text = null;
+  #key;
+
+  /** Return the key of a body: the same until another is sent, or it is forgotten. */
+  of(body) {
+    const text = JSON.stringify(body);
+    if (text !== this.#text) [this.#text, this.#key] = [text, randomText()];
+    return this.#key;
+  }
+
+  /** Have the same body be a new request. */
+  forget() {
+    this.#text = null;
+  }
+}
+
 /** Go to sign in, and back to this page after it. */
 export function signIn() {
   const next = location.pathname + location.search;
@@ -52,4 +70,10 @@ async function parsed(response) {
   const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
   if (response.status === 204 || !isJson) return null;
   return response.json();
+}
+
+/** Return a text that nobody else has; randomUUID takes a page behind TLS. */
+function randomText() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

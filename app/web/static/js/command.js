@@ -2,7 +2,7 @@
  * The form that runs a command: says beside each field what is wrong with it, starts
  * the run by the API, once, and goes to its page.
  */
-import { call } from "./api.js";
+import { call, OnceKey } from "./api.js";
 import { $, fill, h, say } from "./dom.js";
 import { bodyOf, faultOf, valueOf } from "./form.js";
 import { t } from "./words.js";
@@ -58,7 +58,7 @@ class Field {
 /** A form that starts a run. */
 class RunForm {
   #isSending = false;
-  #sent = null; // the last request that may not have been answered, and its key
+  #key = new OnceKey();
 
   constructor(form) {
     this.form = form;
@@ -103,20 +103,14 @@ class RunForm {
     const body = this.#body();
     this.#setSending(true);
     try {
-      const task = await call("POST", "/v3/exec/", body, { headers: this.#keyOf(body) });
-      this.#sent = null;
+      const headers = { "Idempotency-Key": this.#key.of(body) };
+      const task = await call("POST", "/v3/exec/", body, { headers });
+      this.#key.forget();
       location.assign(`/ui/tasks/${task.task_id}`);
     } catch (refused) {
       this.#setSending(false);
       this.#tell(refused);
     }
-  }
-
-  /** The same request has the same key, so that it starts one run however often sent. */
-  #keyOf(body) {
-    const text = JSON.stringify(body);
-    if (this.#sent?.text !== text) this.#sent = { text, key: randomText() };
-    return { "Idempotency-Key": this.#sent.key };
   }
 
   #setSending(isSending) {
@@ -164,7 +158,7 @@ class RunForm {
 
   /** Be ready again where the browser has kept the page, and comes back to it. */
   wake() {
-    this.#sent = null;
+    this.#key.forget();
     this.#setSending(false);
   }
 }
@@ -195,12 +189,6 @@ function curl(user, body) {
 
 function quoted(text) {
   return /^[\w.@:-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-/** Return a text that nobody else has; randomUUID takes a page behind TLS. */
-function randomText() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 for (const form of document.querySelectorAll("form.run")) {

@@ -4,7 +4,7 @@
  * once, however often it is sent: it has a key of its own until something is changed.
  */
 
-import { call, Refused } from "./api.js";
+import { call, OnceKey, Refused } from "./api.js";
 import { attemptList, badge, counts, receiverRow } from "./delivery.js";
 import { h, $, moment, newRow, say } from "./dom.js";
 import { faultOf, valueOf } from "./form.js";
@@ -20,7 +20,8 @@ const PERSON = /^user:[0-9]{1,9}$/;
 const form = $("#write");
 const outcome = $("#outcome");
 const preview = $("#preview");
-const request = { key: "", text: "", isDone: false };
+const once = new OnceKey();
+let done; // the key of what was sent last
 let timer;
 let asking;
 
@@ -159,18 +160,19 @@ function addPerson() {
 
 async function send() {
   const wish = body();
-  const headers = { "Idempotency-Key": keyOf(wish) };
+  const key = once.of(wish);
+  const headers = { "Idempotency-Key": key };
   if (wish.receivers.length > WAITED_FOR) headers.Prefer = "respond-async";
-  const wasDone = request.isDone;
+  const wasDone = key === done;
   outcome.hidden = true;
   try {
     const answer = await call("POST", "/v3/sms/", wish, { headers });
-    request.isDone = true;
+    done = key;
     showOutcome(answer, wasDone);
     if (!wasDone) addToList(answer, wish);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (isCertainlyNotSent(error)) request.key = "";
+    if (isCertainlyNotSent(error)) once.forget();
     if (!error.problem?.receivers) throw error;
     showRefusal(error);
     addToList(error.problem, wish);
@@ -180,17 +182,6 @@ async function send() {
 /** Return whether the same may come again as something new. */
 function isCertainlyNotSent({ problem, status }) {
   return status !== 409 && Boolean(problem?.type?.startsWith("urn:bellhop:"));
-}
-
-/** Return the key of what was filled in: the same until something is changed. */
-function keyOf(wish) {
-  const text = JSON.stringify(wish);
-  if (!request.key || text !== request.text) {
-    // Over plain HTTP a browser has no randomUUID.
-    const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
-    Object.assign(request, { key, text, isDone: false });
-  }
-  return request.key;
 }
 
 function showOutcome(answer, wasDone) {
