@@ -70,6 +70,7 @@ def authenticate() -> Identity:
     if given.type == "bearer" and given.token:
         return services().tokens.authenticate(given.token)
     if given.type == "basic":
+        services().accounts.make_first_admin()
         return _login(given.username or "", given.password or "")
     raise NotAuthenticated
 
@@ -79,6 +80,7 @@ def sign_in(username: str, password: str) -> str:
 
     Raises as `authenticate` does.
     """
+    services().accounts.make_first_admin()
     with _claim_noted("password"):
         # Read before the password is checked: whoever changes it in between has ended
         # the sessions there were, and this one is refused for it.
@@ -124,7 +126,6 @@ def caller_faults(uuid: str) -> list[Fault]:
 
 
 def _account(username: str) -> Mapping[str, Any] | None:
-    services().accounts.make_first_admin()
     try:
         return services().accounts.get(username)
     except AccountNotFound:
@@ -132,7 +133,6 @@ def _account(username: str) -> Mapping[str, Any] | None:
 
 
 def _login(username: str, password: str) -> Identity:
-    services().accounts.make_first_admin()
     address = request.remote_addr or ""
     return services().login.authenticate(username, password, address=address)
 
