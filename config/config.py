@@ -18,8 +18,10 @@ from config.metrics import own_seat, shared_folder
 from config.settings import (
     Setting,
     SettingsError,
+    as_host_name,
     boolean,
     choice,
+    host_name,
     integer,
     optional_text,
     seconds,
@@ -94,7 +96,9 @@ class BaseConfig(SmsSettings):
         secret=True,
     )
     BELLHOP_HOST = Setting(
-        text, socket.gethostname(), "this host's name in tasks; unset: its hostname"
+        host_name,
+        as_host_name(socket.gethostname()),
+        "this host's name in tasks and paths; unset: its hostname",
     )
     MAX_CONTENT_LENGTH = Setting(
         integer(1, 10**9), 1024 * 1024, "the largest request body taken", unit="B"

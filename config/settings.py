@@ -129,6 +129,22 @@ def word(value: str) -> str:
     return value
 
 
+def host_name(value: str) -> str:
+    """Take what a host may be called: what real hosts and containers are."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}", value):
+        raise ValueError(
+            "is not made of up to 253 letters, digits and . _ -, of which . and - do "
+            "not come first"
+        )
+    return value
+
+
+def as_host_name(of_system: str) -> str:
+    """Return the system's own name as a host may be called here: it may be anything."""
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", of_system).lstrip(".-")
+    return cleaned[:253] or "localhost"
+
+
 def names(value: str) -> tuple[str, ...]:
     """Take names between commas, each once."""
     found = tuple(part.strip() for part in value.split(","))

@@ -11,8 +11,10 @@ from config.settings import (
     Setting,
     Settings,
     SettingsError,
+    as_host_name,
     boolean,
     choice,
+    host_name,
     integer,
     names,
     optional_text,
@@ -254,6 +256,30 @@ def test_what_cannot_stand_in_a_path_is_no_word(given: str) -> None:
         word(given)
 
 
+HOST_NAMES = ["pelican", "a", "web-1.example.org", "3f2b_1", "_dmz", "x" * 253]
+
+
+@pytest.mark.parametrize("given", HOST_NAMES)
+def test_a_host_is_called_as_hosts_are(given: str) -> None:
+    assert host_name(given) == as_host_name(given) == given
+
+
+@pytest.mark.parametrize(
+    ("given", "cleaned"),
+    [
+        *(("rack/7", "rack-7"), ("a b", "a-b"), ("a\n", "a-"), ("büro", "b-ro")),
+        *((".", "localhost"), ("..", "localhost"), ("-a", "a"), ("", "localhost")),
+        *(("中文", "localhost"), ("x" * 254, "x" * 253), ("%2F", "2F")),
+    ],
+)
+def test_no_host_is_called_what_cannot_stand_in_a_path(
+    given: str, cleaned: str
+) -> None:
+    with pytest.raises(ValueError, match="is not made of up to 253 letters"):
+        host_name(given)
+    assert host_name(as_host_name(given)) == cleaned
+
+
 def test_names_are_between_commas() -> None:
     assert names("aliyun") == ("aliyun",)
     assert names(" aliyun, huawei ,x") == ("aliyun", "huawei", "x")
@@ -454,7 +480,10 @@ def test_two_settings_objects_do_not_share_values(
 
 @pytest.mark.parametrize(
     "cast",
-    [integer(1, 9), seconds(1, 9), boolean, choice("a"), word, names, pairs, quotas],
+    [
+        *(integer(1, 9), seconds(1, 9), boolean, choice("a")),
+        *(word, host_name, names, pairs, quotas),
+    ],
 )
 def test_no_cast_takes_nothing(cast: Callable[[str], object]) -> None:
     with pytest.raises(ValueError, match="is not"):
