@@ -6,7 +6,7 @@ never an id, a number or a text of somebody's.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,55 @@ _METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 _TASK_BUCKETS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 _SMS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+# What is counted: by its name what it is, and its labels.
+_COUNTS = {
+    "http_requests": ("HTTP requests answered.", ("method", "route", "status")),
+    "credentials_refused": ("Credentials given that were refused.", ("via",)),
+    "tasks_ended": ("Tasks that came to an end, begun or not.", ("kind", "outcome")),
+    "tasks_lost": ("Tasks whose worker died.", ("kind",)),
+    "output_bytes": ("Output that tasks have written, counted at their end.", ()),
+    "output_dropped_bytes": (
+        "Output that was not kept, counted at the end of its task.",
+        (),
+    ),
+    "sms_receivers": (
+        "Receivers for whom a provider was asked, by what it said.",
+        ("provider", "outcome"),
+    ),
+    "sms_receipts": (
+        "Delivery receipts that told something new.",
+        ("provider", "state"),
+    ),
+}
+# How many there are now.
+_NOW = {
+    "watchers": "Requests that wait or follow now.",
+    "workers": "Processes that serve requests now.",
+}
+# How long something takes: what it is, its labels, its buckets.
+_SPREADS = {
+    "http_request_duration_seconds": (
+        "Time from the beginning of a request to the beginning of its answer.",
+        ("method", "route"),
+        _REQUEST_BUCKETS,
+    ),
+    "task_wait_seconds": (
+        "Time from the making of a task to its start.",
+        ("kind",),
+        _TASK_BUCKETS,
+    ),
+    "task_duration_seconds": (
+        "Time from the start of a task to its end.",
+        ("kind", "command", "outcome"),
+        _TASK_BUCKETS,
+    ),
+    "sms_request_duration_seconds": (
+        "Time that a provider took to answer a request.",
+        ("provider",),
+        _SMS_BUCKETS,
+    ),
+}
 
 # When something was first counted tells nothing that anybody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -58,67 +107,23 @@ class Figures:
             values.MutexValue if folder is None else values.MultiProcessValue(seat)  # type: ignore[no-untyped-call]
         )
         ours: dict[str, Any] = {"namespace": NAMESPACE, "registry": self._registry}
-        count: Callable[..., Counter] = partial(Counter, **ours)
-        spread: Callable[..., Histogram] = partial(Histogram, **ours)
-        now: Callable[..., Gauge] = partial(Gauge, **ours, multiprocess_mode="livesum")
-        self._requests = count(
-            "http_requests", "HTTP requests answered.", ["method", "route", "status"]
-        )
-        self._request_seconds = spread(
-            "http_request_duration_seconds",
-            "Time from the beginning of a request to the beginning of its answer.",
-            ["method", "route"],
-            buckets=_REQUEST_BUCKETS,
-        )
-        self._credentials = count(
-            "credentials_refused", "Credentials given that were refused.", ["via"]
-        )
-        self._watchers = now("watchers", "Requests that wait or follow now.")
-        self._workers = now("workers", "Processes that serve requests now.")
-        self._wait_seconds = spread(
-            "task_wait_seconds",
-            "Time from the making of a task to its start.",
-            ["kind"],
-            buckets=_TASK_BUCKETS,
-        )
-        self._task_seconds = spread(
-            "task_duration_seconds",
-            "Time from the start of a task to its end.",
-            ["kind", "command", "outcome"],
-            buckets=_TASK_BUCKETS,
-        )
-        self._ended = count(
-            "tasks_ended",
-            "Tasks that came to an end, begun or not.",
-            ["kind", "outcome"],
-        )
-        self._lost = count("tasks_lost", "Tasks whose worker died.", ["kind"])
-        self._output = count(
-            "output_bytes", "Output that tasks have written, counted at their end."
-        )
-        self._dropped = count(
-            "output_dropped_bytes",
-            "Output that was not kept, counted at the end of its task.",
-        )
-        self._receivers = count(
-            "sms_receivers",
-            "Receivers for whom a provider was asked, by what it said.",
-            ["provider", "outcome"],
-        )
-        self._sms_seconds = spread(
-            "sms_request_duration_seconds",
-            "Time that a provider took to answer a request.",
-            ["provider"],
-            buckets=_SMS_BUCKETS,
-        )
-        self._receipts = count(
-            "sms_receipts",
-            "Delivery receipts that told something new.",
-            ["provider", "state"],
-        )
+        self._counts = {
+            name: Counter(name, words, labels, **ours)
+            for name, (words, labels) in _COUNTS.items()
+        }
+        self._now = {
+            name: Gauge(name, words, **ours, multiprocess_mode="livesum")
+            for name, words in _NOW.items()
+        }
+        self._spreads = {
+            name: Histogram(name, words, labels, **ours, buckets=buckets)
+            for name, (words, labels, buckets) in _SPREADS.items()
+        }
         # The client checks and writes labels anew for each request.
-        self._requests_of = cache(self._requests.labels)
-        self._request_seconds_of = cache(self._request_seconds.labels)
+        self._requests_of = cache(self._counts["http_requests"].labels)
+        self._request_seconds_of = cache(
+            self._spreads["http_request_duration_seconds"].labels
+        )
         self._begin_at_nought(kinds, providers)
 
     def request_answered(
@@ -131,53 +136,55 @@ class Figures:
 
     def credentials_refused(self, via: str) -> None:
         """Count credentials that were given and refused."""
-        self._credentials.labels(via).inc()
+        self._counts["credentials_refused"].labels(via).inc()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Bracket a request that waits or follows."""
-        self._watchers.inc()
+        self._now["watchers"].inc()
         try:
             yield
         finally:
-            self._watchers.dec()
+            self._now["watchers"].dec()
 
     def serving(self) -> None:
         """Count this process as one that serves, for as long as it lives."""
-        self._workers.set(1)
+        self._now["workers"].set(1)
 
     def task_started(self, kind: str, *, wait_seconds: float) -> None:
         """Count a task that has begun."""
-        self._wait_seconds.labels(kind).observe(wait_seconds)
+        self._spreads["task_wait_seconds"].labels(kind).observe(wait_seconds)
 
     def task_ended(
         self, kind: str, *, command: str, outcome: str, seconds: float | None
     ) -> None:
         """Count a task that has ended; `seconds` is None where it had not begun."""
-        self._ended.labels(kind, outcome).inc()
+        self._counts["tasks_ended"].labels(kind, outcome).inc()
         if seconds is not None:
-            self._task_seconds.labels(kind, command, outcome).observe(seconds)
+            self._spreads["task_duration_seconds"].labels(
+                kind, command, outcome
+            ).observe(seconds)
 
     def task_lost(self, kind: str) -> None:
         """Count a task whose worker died."""
-        self._lost.labels(kind).inc()
+        self._counts["tasks_lost"].labels(kind).inc()
 
     def output_written(self, *, written_bytes: int, dropped_bytes: int) -> None:
         """Count what a task that has ended had written."""
-        self._output.inc(written_bytes)
-        self._dropped.inc(dropped_bytes)
+        self._counts["output_bytes"].inc(written_bytes)
+        self._counts["output_dropped_bytes"].inc(dropped_bytes)
 
     def sms_answered(
         self, provider: str, outcomes: Iterable[str], *, seconds: float
     ) -> None:
         """Count what a provider has answered, an outcome for each receiver."""
-        self._sms_seconds.labels(provider).observe(seconds)
+        self._spreads["sms_request_duration_seconds"].labels(provider).observe(seconds)
         for outcome in outcomes:
-            self._receivers.labels(provider, outcome).inc()
+            self._counts["sms_receivers"].labels(provider, outcome).inc()
 
     def receipt_taken(self, provider: str, state: str) -> None:
         """Count a delivery receipt that told something new."""
-        self._receipts.labels(provider, state).inc()
+        self._counts["sms_receipts"].labels(provider, state).inc()
 
     def collect(self) -> Iterable[Metric]:
         """Return all that was counted, by all processes that count together."""
@@ -190,13 +197,13 @@ class Figures:
     def _begin_at_nought(self, kinds: Iterable[str], providers: Iterable[str]) -> None:
         """Show what has not happened yet as 0: a rate needs something to grow from."""
         for kind in kinds:
-            self._lost.labels(kind)
-            self._wait_seconds.labels(kind)
+            self._counts["tasks_lost"].labels(kind)
+            self._spreads["task_wait_seconds"].labels(kind)
             for outcome in OUTCOMES:
-                self._ended.labels(kind, outcome)
+                self._counts["tasks_ended"].labels(kind, outcome)
         for provider in providers:
-            self._sms_seconds.labels(provider)
+            self._spreads["sms_request_duration_seconds"].labels(provider)
             for outcome in SMS_OUTCOMES:
-                self._receivers.labels(provider, outcome)
+                self._counts["sms_receivers"].labels(provider, outcome)
         for via in CREDENTIALS:
-            self._credentials.labels(via)
+            self._counts["credentials_refused"].labels(via)
