@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import threading
 import time
+from contextlib import ExitStack
 
 from app.errors import NotAuthenticated, TooManyAttempts
 from app.storage.account_store import AccountStore, Row
@@ -81,18 +82,13 @@ class PasswordLogin:
         """Remember the credentials, or raise where they are not right."""
         known = self._logins.is_known(digest.hex(), now=time.time())
         attempt = None if known else self._begin_attempt(username, account, address)
-        try:
-            right = self._passwords.verify(
-                account["password_hash"] if account else None, password
-            )
-        except BaseException:
+        with ExitStack() as at_last:
             if attempt is not None:
-                self._logins.forget_attempt(attempt)
-            raise
-        if not right:
-            raise NotAuthenticated(username if account else None)
-        if attempt is not None:
-            self._logins.forget_attempt(attempt)
+                at_last.callback(self._logins.forget_attempt, attempt)
+            hashed = account["password_hash"] if account else None
+            if not self._passwords.verify(hashed, password):
+                at_last.pop_all()  # this one counts
+                raise NotAuthenticated(username if account else None)
         now = time.time()
         self._logins.remember(digest.hex(), now=now, expires=now + KNOWN_SECONDS)
         self._remember(digest)
