@@ -59,10 +59,10 @@ is named.
 
 AGAIN = """
 ```sh
-apt-get install webhook wrk       # as root; what is not there is left out
-make bench                        # all of it, in about half an hour
-make bench ARGS="exec uptime"     # some rows
-make bench ARGS="--quick"         # a small dose, only to look at
+apt-get install webhook wrk chromium   # as root; what is not there is left out
+make bench                             # all of it, in about half an hour
+make bench ARGS="exec uptime"          # some rows
+make bench ARGS="--quick"              # a small dose, only to look at
 ```
 """
 

@@ -19,6 +19,8 @@ class Dose:
     lines: int  # that are followed
     running: int  # commands, each with a follower
     half_open: int  # connections
+    viewers: int  # of the first page
+    page_lines: int  # of a run that a browser shows
     # What the curves go through.
     clients: tuple[int, ...]
     sleepers: tuple[int, ...]
@@ -38,6 +40,8 @@ FULL = Dose(
     lines=400,
     running=500,
     half_open=200,
+    viewers=50,
+    page_lines=100_000,
     clients=(1, 2, 4, 8, 16, 32, 64, 128, 256),
     sleepers=(1, 50, 100, 200, 300, 400, 500),
     outputs=(10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9, 10**10),
@@ -55,6 +59,8 @@ QUICK = Dose(
     lines=100,
     running=500,
     half_open=200,
+    viewers=50,
+    page_lines=100_000,
     clients=(1, 16, 256),
     sleepers=(1, 500),
     outputs=(10**3, 10**5, 10**7, 256 * MB),
@@ -72,6 +78,8 @@ TINY = Dose(
     lines=5,
     running=3,
     half_open=3,
+    viewers=3,
+    page_lines=1000,
     clients=(1, 2),
     sleepers=(1, 2),
     outputs=(10**3,),

@@ -23,6 +23,7 @@ def description() -> dict[str, str]:
         "gunicorn": version("gunicorn"),
         "Flask": version("flask"),
         "client": client.name(),
+        "Chromium": _first_number(["chromium", "--version"]),
         "webhook": _first_number(["webhook", "-version"]),
         "Flask-Shell2HTTP": _in_venv("Flask-Shell2HTTP"),
         "glances": _in_venv("glances"),

@@ -1,6 +1,6 @@
 """Measure Bellhop against others, and write down what came of it: `make bench`.
 
-The peer and the load come from Debian: apt-get install webhook wrk
+What is not Python comes from Debian: apt-get install webhook wrk chromium
 """
 
 import argparse

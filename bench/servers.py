@@ -27,6 +27,22 @@ COMMANDS: Mapping[str, list[str]] = {
     "flood": ["/bin/sh", "-c", f"yes {'x' * 63} | head -c {{count}}"],
     # Waits for `gate`, a named pipe, to be opened and closed by the bench.
     "hold": ["/bin/sh", "-c", 'echo begun; read x <"$0"; echo over', "{gate}"],
+    # Coloured, as many a second as a busy build writes, and one that is very long.
+    "lines": [
+        sys.executable,
+        "-c",
+        "import sys, time\n"
+        "out, count, begun = sys.stdout.buffer, int(sys.argv[1]), time.monotonic()\n"
+        "for n in range(count):\n"
+        "    out.write(b'%06d \\x1b[32mok\\x1b[0m \\xe4\\xb8\\xad\\n' % n)\n"
+        "    if n == count // 2:\n"
+        "        out.write(b'x' * 1_000_000 + b'\\n')\n"
+        "    if n % 500 == 0:\n"
+        "        out.flush()\n"
+        "        time.sleep(max(0, begun + n / 30_000 - time.monotonic()))\n"
+        "print('the end')",
+        "{count}",
+    ],
     # A line has the moment at which it is written, of the clock that all share; the
     # first is written before the gate is opened.
     "moments": [

@@ -2,21 +2,23 @@
 
 from bench.contest import Row
 
-from . import detached, flood, follow, history, phases, runs, slow, sms, start, uptime
+from . import (
+    detached,
+    flood,
+    follow,
+    history,
+    pages,
+    phases,
+    runs,
+    slow,
+    sms,
+    start,
+    uptime,
+)
 
-ROWS: dict[str, Row] = {
-    row.name: row
-    for module in (
-        runs,
-        phases,
-        uptime,
-        flood,
-        follow,
-        history,
-        sms,
-        start,
-        slow,
-        detached,
-    )
-    for row in module.ROWS
-}
+_MODULES = (
+    *(runs, phases, uptime, flood, follow, detached, history),
+    *(sms, pages, start, slow),
+)
+
+ROWS: dict[str, Row] = {row.name: row for module in _MODULES for row in module.ROWS}

@@ -22,17 +22,9 @@ PAGES = [
 #: An error of a page's own, as the browser writes it to the console.
 NOT_FOUND = "status of 404"
 
-# First page: HTML, styles and modules in all.
+# First page: HTML, styles and modules in all, and in how many parts.
 FIRST_BYTES = 100 * 1024
-# It takes a quarter of a second, and others have the machine as well.
-FIRST_PAINT_MS = 1000
-FIRST_PAINT = """new Promise((done) => {
-  const observer = new PerformanceObserver((list) => {
-    const found = list.getEntriesByName("first-contentful-paint");
-    if (found.length) done(found[0].startTime);
-  });
-  observer.observe({ type: "paint", buffered: true });
-})"""
+FIRST_PARTS = range(4, 16)
 
 
 @dataclass
@@ -118,7 +110,7 @@ def test_the_menu_is_accessible_too_on_a_phone(page_of: PageOf) -> None:
     assert not _serious(page)
 
 
-def test_the_first_page_is_small_and_drawn_at_once(page: Page) -> None:
+def test_the_first_page_is_small(page: Page) -> None:
     answers: list[Response] = []
 
     def keep(answer: Response) -> None:
@@ -128,10 +120,5 @@ def test_the_first_page_is_small_and_drawn_at_once(page: Page) -> None:
     page.goto("/ui/", wait_until="load")
     parts = [answer for answer in answers if "/v3/" not in answer.url]
     sizes = {answer.url: len(answer.body()) for answer in parts}
-    assert len(sizes) >= 4
+    assert len(parts) in FIRST_PARTS, sizes
     assert sum(sizes.values()) < FIRST_BYTES, sizes
-    drawn = []
-    for _ in range(5):
-        page.reload(wait_until="load")
-        drawn.append(page.evaluate(FIRST_PAINT))
-    assert min(drawn) < FIRST_PAINT_MS
