@@ -2,6 +2,7 @@
    and shows them. Nothing is asked while nobody can see it; what was missed comes when
    somebody can. */
 
+import { again } from "./again.js";
 import { call } from "./api.js";
 import { Chart } from "./chart.js";
 import { $, fill, h, newRow, say } from "./dom.js";
@@ -57,8 +58,6 @@ const charts = {
 let samples = []; // {at, time, load, uptime_seconds, users, devices: name → figures}
 let moment = null; // what is looked at in all charts; null: now
 let isChosen = false; // whether the reader has chosen the disk
-let timer = null; // of the next poll, while one is due
-let isAsking = false;
 let failures = 0;
 let newest = null; // the time of the last sample
 let empty = 0; // answers since then
@@ -67,40 +66,27 @@ function chart(name, facts) {
   return new Chart($(`[data-chart=${name}]`), { ...facts, onMoment: look });
 }
 
-/** Ask, and again in a second, or later where that fails; for as long as it is seen. */
-async function poll() {
-  timer = null;
-  isAsking = true;
-  const again = await ask();
-  isAsking = false;
-  if (again && !document.hidden) timer = setTimeout(poll, pause());
-}
-
-/** Ask for what is new; return whether to ask again. */
+/** Ask for what is new; return when to ask again: in a second, or later where it fails. */
 async function ask() {
   try {
     take(await call("GET", source(), undefined, { signal: AbortSignal.timeout(ANSWER_WITHIN) }));
   } catch (error) {
     if (error.status >= 400 && error.status < 500 && error.status !== 429) {
       tell(error.message, "bad");
-      return false;
+      return null;
     }
     failures += 1;
     tell(t("Connection lost, trying again …"), "bad");
-    return true;
+    return Math.min(LONGEST_WAIT, SECOND * 2 ** (failures - 1));
   }
   failures = 0;
   tell(empty < STALLED / 2 ? t("Live") : t("No new figures"), empty < STALLED / 2 ? "good" : "warn");
-  return true;
+  return SECOND;
 }
 
 function source() {
   const last = samples.at(-1);
   return last ? `${page.dataset.source}?${new URLSearchParams({ since: last.time })}` : page.dataset.source;
-}
-
-function pause() {
-  return failures ? Math.min(LONGEST_WAIT, SECOND * 2 ** (failures - 1)) : SECOND;
 }
 
 /** Say how it is going, and aloud where that has changed. */
@@ -237,9 +223,5 @@ select.addEventListener("change", () => {
   isChosen = true;
   show();
 });
-document.addEventListener("visibilitychange", () => {
-  clearTimeout(timer);
-  if (!document.hidden && !isAsking) poll();
-});
 new ResizeObserver(draw).observe(page);
-poll();
+again(ask);

@@ -4,6 +4,7 @@
  * show, or when the service does not answer. Not while nobody looks.
  */
 
+import { again } from "./again.js";
 import { call, Refused } from "./api.js";
 import { attemptList, counts, receiverRow, stateWords } from "./delivery.js";
 import { h, $, moment, say } from "./dom.js";
@@ -17,40 +18,27 @@ const MANY = 500;
 
 const live = $("#following");
 const following = live ? JSON.parse(live.textContent) : null;
-let timer;
 let shown = "";
 let unchanged = 0;
 let failed = 0;
 
-if (following) start();
+if (following) again(ask);
 
-function start() {
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(timer);
-    if (!document.hidden) ask();
-  });
-  if (!document.hidden) ask();
-}
-
+/** Ask how far it got; return when to ask again. */
 async function ask() {
   try {
     const message = await call("GET", following.href);
     failed = 0;
     $("#away").hidden = true;
     show(message);
-    if (!isOver(message)) wait(pause(message));
+    return isOver(message) ? null : pause(message);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.status === 404) return; // forgotten meanwhile
+    if (error.status === 404) return null; // forgotten meanwhile
     failed += 1;
     $("#away").hidden = false;
-    wait(Math.min(SELDOM_MS, EVERY_MS * 2 ** failed));
+    return Math.min(SELDOM_MS, EVERY_MS * 2 ** failed);
   }
-}
-
-function wait(milliseconds) {
-  clearTimeout(timer);
-  if (!document.hidden) timer = setTimeout(ask, milliseconds);
 }
 
 function pause(message) {

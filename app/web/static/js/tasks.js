@@ -2,15 +2,16 @@
  * The list of tasks, as it is now: rows follow what the API says of their tasks, which
  * is asked now and then, and rarely where it does not answer or nobody looks.
  */
+import { again } from "./again.js";
 import { call } from "./api.js";
 import { $, badge, fill, h, say } from "./dom.js";
 import { lasting } from "./duration.js";
 import { stateWord, t } from "./words.js";
 
-const LIVE_SECONDS = 2; // while something on the page goes on
-const IDLE_SECONDS = 5;
-const MOST_SECONDS = 30;
-const TICK_SECONDS = 1;
+const LIVE_MS = 2000; // while something on the page goes on
+const IDLE_MS = 5000;
+const MOST_MS = 30_000;
+const TICK_MS = 1000;
 
 /** A row, which shows one task. */
 class Row {
@@ -86,7 +87,6 @@ function exitOf({ signal, reason, returncode }) {
 /** The page: asks for what it shows, again and again. */
 class Page {
   #failed = 0;
-  #timer;
 
   constructor(table) {
     this.table = table;
@@ -97,9 +97,8 @@ class Page {
   }
 
   start() {
-    setInterval(() => this.#tick(), TICK_SECONDS * 1000);
-    document.addEventListener("visibilitychange", () => this.#plan(0));
-    this.#plan();
+    setInterval(() => this.#tick(), TICK_MS);
+    again(() => this.#look(), this.#pause());
   }
 
   get #unfinished() {
@@ -111,15 +110,9 @@ class Page {
     for (const row of this.#unfinished) row.tick(now);
   }
 
-  #plan(seconds = this.#pause()) {
-    clearTimeout(this.#timer);
-    if (document.hidden) return;
-    this.#timer = setTimeout(() => this.#look(), seconds * 1000);
-  }
-
   #pause() {
-    const seconds = this.#unfinished.length ? LIVE_SECONDS : IDLE_SECONDS;
-    return Math.min(MOST_SECONDS, seconds * 2 ** this.#failed);
+    const every = this.#unfinished.length ? LIVE_MS : IDLE_MS;
+    return Math.min(MOST_MS, every * 2 ** this.#failed);
   }
 
   async #look() {
@@ -132,7 +125,7 @@ class Page {
       this.#failed += 1;
       tellAway(t("The service does not answer; what is shown may be old. Trying again."));
     }
-    this.#plan();
+    return this.#pause();
   }
 
   /** Show what has changed: all in one request, but for tasks that left the page. */
