@@ -1,6 +1,7 @@
 """Each row and curve can be measured, by whichever client there is."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,8 +32,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the client that is there everywhere, and no peer but ours."""
-    monkeypatch.setattr(client.shutil, "which", lambda _: None)
+    """Have the client that is there everywhere, a browser, and no peer but ours."""
+    there = {"chromium": shutil.which("chromium")}
+    monkeypatch.setattr(client.shutil, "which", there.get)
     monkeypatch.setattr(servers, "VENV", tmp_path / "no-venv")
 
 
