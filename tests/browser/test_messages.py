@@ -179,7 +179,8 @@ def test_a_delivery_is_shown_when_it_is_told(
 ) -> None:
     write(page, FIRST)
     outcome(page)
-    page.get_by_role("link", name="Show this message").click()
+    with page.expect_response("**/v3/sms/*"):  # from now on it knows what is news
+        page.get_by_role("link", name="Show this message").click()
     state = page.locator("#receivers tr").first
     expect(state).to_contain_text("sent")
     [sent] = fake.sent()
