@@ -73,7 +73,7 @@ def show(name: str) -> Response:
         entry=entry,
         may_run=entry.is_for(caller.username),
         params=fields.of_command(entry, given),
-        options=fields.of_options(entry),
+        options=fields.of_options(entry, detached=_detached(before)),
         before=before,
         not_taken=sorted(given.keys() - entry.parameters.keys()),
         runs=[task for _, task in runs],
@@ -88,7 +88,15 @@ def _shell_fields(before: Before | None) -> list[fields.Field]:
     if not services().catalogue.allows_shell:
         return []
     cmd = before.task.cmd if before and before.task else None
-    return fields.of_shell(cmd or "", current_app.config["EXEC_TIMEOUT_SECONDS"])
+    timeout_seconds = current_app.config["EXEC_TIMEOUT_SECONDS"]
+    return fields.of_shell(cmd or "", timeout_seconds, detached=_detached(before))
+
+
+def _detached(before: Before | None) -> bool | None:
+    """Return whether the form has a run outlive the service; None: others say that."""
+    if not me().is_admin:
+        return None
+    return bool(before and before.task and before.task.detached)
 
 
 def _before() -> Before | None:

@@ -131,23 +131,27 @@ def of_command(entry: Entry, params: Mapping[str, Any]) -> list[Field]:
     ]
 
 
-def of_options(entry: Entry) -> list[Field]:
-    """Return a field for each thing else that the entry lets a caller say."""
+def of_options(entry: Entry, *, detached: bool | None) -> list[Field]:
+    """Return a field for each thing else that a caller may say.
+
+    `detached` fills in one of them; None: it is not the caller's to say.
+    """
     text = {"type": "string"}
     stdin = Field("stdin", text | {"maxLength": _STDIN_CHARACTERS}, t("Input"))
     env = [
         Field(f"env.{name}", text, name, hint=t("A variable of its environment"))
         for name in entry.env_allowed
     ]
-    timeout = of_timeout(entry.timeout_seconds)
-    return [*([stdin] if entry.takes_stdin else []), *env, timeout]
+    stdins = [stdin] if entry.takes_stdin else []
+    last = of_detached(None if entry.is_detached else detached)
+    return [*stdins, *env, of_timeout(entry.timeout_seconds), *last]
 
 
-def of_shell(cmd: str, timeout_seconds: float) -> list[Field]:
-    """Return the fields of what a shell is to run."""
+def of_shell(cmd: str, timeout_seconds: float, *, detached: bool | None) -> list[Field]:
+    """Return the fields of what a shell is to run; see `of_options`."""
     text = {"type": "string", "minLength": 1, "maxLength": _ARGUMENT_CHARACTERS}
     command = Field("cmd", text, t("Command line"), text=cmd, required=True)
-    return [command, of_timeout(timeout_seconds)]
+    return [command, of_timeout(timeout_seconds), *of_detached(detached)]
 
 
 def of_timeout(most: float) -> Field:
@@ -155,6 +159,15 @@ def of_timeout(most: float) -> Field:
     schema = {"type": "number", "exclusiveMinimum": 0, "maximum": most}
     hint = t("Ended after so many seconds; left empty: {seconds}", seconds=f"{most:g}")
     return Field("timeout_seconds", schema, t("Time limit"), hint=hint)
+
+
+def of_detached(detached: bool | None) -> list[Field]:
+    """Return the field for whether it outlives the service, if there is to be one."""
+    if detached is None:
+        return []
+    hint = t("Goes on while the service is restarted or upgraded")
+    text = _text(detached)
+    return [Field("detached", {"type": "boolean"}, t("Detached"), text, hint=hint)]
 
 
 def _types(schema: Mapping[str, Any]) -> Sequence[str]:

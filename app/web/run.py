@@ -132,5 +132,5 @@ def _reasons() -> dict[str, str]:
         "spawn_failed": t("It could not be started"),
         "status_unknown": t("How it ended is not known"),
         "internal_error": t("A fault of the service; its log has it"),
-        "worker_lost": t("The service's process that ran it is gone"),
+        "worker_lost": t("The process that ran it is gone"),
     }

@@ -142,6 +142,25 @@ def test_a_run_is_filled_in_again(page: Page) -> None:
     expect(page.get_by_text("Filled in as this run was:")).to_be_visible()
 
 
+def test_an_admin_may_have_it_outlive_the_service(page: Page) -> None:
+    page.goto("/ui/commands/deploy")
+    fill_in(page)
+    page.get_by_label("Detached").check()
+    run_button(page).click()
+    page.wait_for_url("**/ui/tasks/*-*")
+    expect(page.get_by_text("outlives the service")).to_be_visible()
+    expect(page.locator("[data-part=state]")).to_have_text("SUCCESS")
+    page.goto(f"/ui/commands/deploy?again={page.url.rpartition('/')[2]}")
+    expect(page.get_by_label("Detached")).to_be_checked()
+
+
+def test_nobody_else_is_asked_that(page_of: PageOf) -> None:
+    page = page_of("ann")
+    page.goto("/ui/commands/deploy")
+    expect(page.get_by_label("Version")).to_be_visible()
+    expect(page.get_by_label("Detached")).to_have_count(0)
+
+
 def test_what_only_the_server_sees_is_said_beside_its_field(page_of: PageOf) -> None:
     page = page_of("admin", forgiven=("status of 400",))
     page.goto("/ui/commands/picky")

@@ -22,7 +22,8 @@ class Field {
   }
 
   get value() {
-    if (this.kind === "boolean") return this.control.checked;
+    // An option that is not ticked is not asked for.
+    if (this.kind === "boolean") return this.control.checked || (this.facts.argument ? false : undefined);
     if (this.control.validity.badInput) return NaN; // which has no text for us
     return valueOf(this.kind, this.control.value);
   }
