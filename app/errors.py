@@ -33,6 +33,7 @@ BellhopError
 ├── PasswordChecksExceeded   too many passwords are being checked
 └── Unavailable           nothing can be taken on now
     ├── StorageUnavailable   a record or an output cannot be written or read
+    ├── Draining             this host takes no new runs
     └── ShuttingDown         this worker is about to end
 
 Errors of configuration are no part of the tree: they end the program
@@ -218,6 +219,13 @@ class Unavailable(BellhopError):
 
 class StorageUnavailable(Unavailable):
     """No record or output can be kept now; nothing was started, try again."""
+
+
+class Draining(Unavailable):
+    """This host is being drained and takes no new runs; nothing was started."""
+
+    # A drain takes as long as what runs; the host is then back, or is asked no more.
+    retry_after_seconds = 30
 
 
 class ShuttingDown(Unavailable):

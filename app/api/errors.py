@@ -22,6 +22,7 @@ from app.errors import (
     CapacityExceeded,
     CommandNotAllowed,
     CommandNotFound,
+    Draining,
     HostNotFound,
     HostReadingFailed,
     InvalidInput,
@@ -116,7 +117,8 @@ def problem(error: Exception, **members: Any) -> Response:
     if isinstance(error, HTTPException) and error.response is not None:
         return error.response  # type: ignore[return-value]
     status = status_of(type(error))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    is_meant = isinstance(error, Draining)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_meant:
         log.error("request.failed", exc_info=error)
     detail = _detail(error, status)
     document: dict[str, Any] = {

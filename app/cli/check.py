@@ -13,7 +13,7 @@ from app.finding import Finding, Level
 from app.services import Services
 from app.services.inspection import inspect
 
-from .door import Served
+from .door import Served, printable
 
 # What a part of a path has to be, in front of its name.
 _CONVERTER = re.compile(r"<\w+(?:\(.*?\))?:")
@@ -60,9 +60,7 @@ def _is_open(access: Access, settings: Mapping[str, Any]) -> bool:
 
 def _line(finding: Finding) -> str:
     remedy = f" -> {finding.remedy}" if finding.remedy else ""
-    line = f"{finding.level:5} {finding.about}: {finding.words}{remedy}"
-    # What files and vendors are called may have anything in it.
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    return printable(f"{finding.level:5} {finding.about}: {finding.words}{remedy}")
 
 
 def _summary(findings: Sequence[Finding]) -> str:

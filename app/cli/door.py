@@ -1,5 +1,6 @@
-"""How a command gets the services, and how it ends."""
+"""How a command gets the services, how it ends, and what it prints and keeps."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -37,3 +38,19 @@ def serve(app: Flask) -> Served:
         return run
 
     return served
+
+
+def keep(services: Services, action: str, name: str | None = None) -> None:
+    """Keep in the audit what was done, and to whom."""
+    services.audit.record(
+        actor=f"uid {os.getuid()}",
+        via="terminal",
+        action=action,
+        target=name,
+        outcome="success",
+    )
+
+
+def printable(text: str) -> str:
+    """Return a text on one line: what others have named may have anything in it."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -1,6 +1,5 @@
 """`flask --app server user …` and `flask --app server token`."""
 
-import os
 import sys
 from typing import Any
 
@@ -13,7 +12,7 @@ from app.errors import InvalidInput
 from app.schema import Schema
 from app.services import Services
 
-from .door import Command, Served
+from .door import Command, Served, keep
 
 
 def register(app: Flask, served: Served) -> None:
@@ -57,7 +56,7 @@ def _add(
     user["password"] = password or _ask()
     _check(USER, user)
     services.accounts.add(user)
-    _keep(services, "user add", name)
+    keep(services, "user add", name)
     click.echo(f"{name} was added{', as an admin' if admin else ''}.")
 
 
@@ -77,21 +76,21 @@ def _password(services: Services, name: str, password: str | None) -> None:
     change = {"password": password or _ask()}
     _check(USER_CHANGES, change)
     services.accounts.change(name, change)
-    _keep(services, "user password", name)
+    keep(services, "user password", name)
     click.echo(f"{name} has a new password.")
 
 
 def _remove(services: Services, name: str) -> None:
     """Remove the user NAME, who is out at once."""
     services.accounts.remove(name)
-    _keep(services, "user remove", name)
+    keep(services, "user remove", name)
     click.echo(f"{name} was removed.")
 
 
 def _token(services: Services, name: str) -> None:
     """Print a signed uuid of the user NAME, for one start or for polls."""
     uuid = services.signed_callers.sign(services.accounts.get(name))
-    _keep(services, "token", name)
+    keep(services, "token", name)
     click.echo(uuid)
 
 
@@ -106,13 +105,3 @@ def _ask() -> str:
 def _check(schema: Schema, value: dict[str, Any]) -> None:
     if faults := schema.faults(value):
         raise InvalidInput(faults)
-
-
-def _keep(services: Services, action: str, name: str) -> None:
-    services.audit.record(
-        actor=f"uid {os.getuid()}",
-        via="terminal",
-        action=action,
-        target=name,
-        outcome="success",
-    )

@@ -33,6 +33,7 @@ class _Family(NamedTuple):
 FAMILIES = {
     "build_info": _Family("Which release this is; always 1.", ["version", "python"]),
     "check_passed": _Family("Whether what is needed can be used now.", ["check"]),
+    "draining": _Family("Whether this host takes no new runs: it is being drained."),
     "tasks_running": _Family("Tasks that run on this host now.", ["kind"]),
     "tasks_queued": _Family("Tasks that wait for room on this host now.", ["kind"]),
     "tasks_running_limit": _Family("Tasks that may run at a time.", ["kind"]),

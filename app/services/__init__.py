@@ -56,6 +56,7 @@ from app.tasks.thread_backend import ThreadBackend
 from .building import (
     CLOSE_SECONDS,
     build_auth,
+    build_drain,
     build_figures,
     build_sampling,
     build_sms,
@@ -64,6 +65,7 @@ from .building import (
     room_of,
 )
 from .counting import Counting
+from .drain import Drain
 from .messages import Messages
 from .places import place
 from .readings import Readings
@@ -81,6 +83,7 @@ class Services:
     figures: Figures
     scrape: Scrape
     outputs: OutputFolder
+    drain: Drain
     backend: ThreadBackend
     detached: DetachedRuns
     catalogue: Catalogue
@@ -116,7 +119,8 @@ class Services:
         auth = build_auth(settings, database)
         figures = build_figures(settings)
         counting = Counting(figures)
-        work = build_work(settings, database, counting)
+        drain = build_drain(settings, database)
+        work = build_work(settings, database, counting, drain)
         sms = build_sms(settings, database, counting)
         messages = Messages(
             outbox=sms["outbox"],
@@ -124,6 +128,7 @@ class Services:
             tasks=TaskStore(database),
             host=settings["BELLHOP_HOST"],
             places=threading.BoundedSemaphore(_places_to_send(settings["THREADS"])),
+            admits=drain.check,
         )
         work["backend"].tell_end = messages.tell_end
         requests = KeptRequests(IdempotencyStore(database))
@@ -131,6 +136,7 @@ class Services:
             procfs=procfs,
             uptime=UptimeReader(procfs),
             database=database,
+            drain=drain,
             figures=figures,
             scrape=Scrape(figures),
             requests=requests,
@@ -167,6 +173,7 @@ class Services:
             instance=settings["INSTANCE_PATH"],
             uptime=services.uptime,
             procfs=procfs,
+            is_draining=drain.is_on,
         ).all()
         return services
 
@@ -177,6 +184,8 @@ class Services:
         What is opened on first use is used once, so that no request waits for it.
         """
         self.follower.stopping = stopping
+        if self.drain.is_on():
+            log.warning("host.draining")
         self._check_storage()
         self.figures.serving()
         self.sweeper.start()

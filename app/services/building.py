@@ -43,9 +43,13 @@ from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 
 from .counting import Counting
+from .drain import Drain
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
+
+# In the instance folder, held by the worker that sweeps up.
+SWEEPER_LOCK = "sweeper.lock"
 
 
 def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
@@ -93,6 +97,17 @@ def room_of(settings: Mapping[str, Any]) -> dict[str, Room]:
     }
 
 
+def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
+    """Return what says whether the host is being drained."""
+    instance = Path(settings["INSTANCE_PATH"])
+    return Drain(
+        instance / "draining",
+        tasks=TaskStore(database),
+        host=settings["BELLHOP_HOST"],
+        sweeper_lock=instance / SWEEPER_LOCK,
+    )
+
+
 def build_figures(settings: Mapping[str, Any]) -> Figures:
     """Return what counts; see Figures."""
     return Figures(
@@ -104,7 +119,10 @@ def build_figures(settings: Mapping[str, Any]) -> Figures:
 
 
 def build_work(
-    settings: Mapping[str, Any], database: Database, counting: Counting
+    settings: Mapping[str, Any],
+    database: Database,
+    counting: Counting,
+    drain: Drain,
 ) -> dict[str, Any]:
     """Return what runs tasks and shows them, by the names that Services has for it."""
     instance = Path(settings["INSTANCE_PATH"])
@@ -128,6 +146,7 @@ def build_work(
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
         line=WaitingLine(instance / "queue", notices=notices),
         detached=detached,
+        admits=drain.check,
     )
     catalogue = Catalogue(
         settings["EXEC_COMMANDS"],
@@ -252,7 +271,7 @@ def build_sweeper(
         detached=work["detached"],
         take_over=work["backend"].take_over,
         host=settings["BELLHOP_HOST"],
-        lock_path=Path(settings["INSTANCE_PATH"]) / "sweeper.lock",
+        lock_path=Path(settings["INSTANCE_PATH"]) / SWEEPER_LOCK,
         retention=Retention(
             seconds=settings["TASK_RETENTION_SECONDS"],
             count=settings["TASK_RETENTION_COUNT"],

@@ -4,7 +4,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -50,7 +50,10 @@ log = structlog.get_logger(__name__)
 
 
 class Messages:
-    """Sends messages; `places` are for those who wait for that."""
+    """Sends messages; `places` are for those who wait for that.
+
+    `admits` raises Draining where no new task is taken on, but for the ends of others.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,14 @@ class Messages:
         tasks: TaskStore,
         host: str,
         places: threading.BoundedSemaphore,
+        admits: Callable[[], None],
     ) -> None:
         self._outbox = outbox
         self._backend = backend
         self._tasks = tasks
         self._host = host
         self._places = places
+        self._admits = admits
 
     def send(self, wish: Wish, origin: Origin) -> Message:
         """Send a message; see Outbox. Raises WaitersExceeded where too many do."""
@@ -77,6 +82,7 @@ class Messages:
     def send_later(self, wish: Wish, origin: Origin) -> tuple[Letter, TaskRecord]:
         """Start a task that sends a message; see Outbox and TaskBackend."""
         letter = self._outbox.check(wish)
+        self._admits()
         return letter, self._start(letter, origin)
 
     def notice_faults(self, notice: Mapping[str, Any]) -> list[Fault]:

@@ -26,6 +26,7 @@ class Readings:
         instance: str,
         uptime: UptimeReader,
         procfs: Procfs,
+        is_draining: Callable[[], bool],
     ) -> None:
         self._check = check
         self._tasks = tasks
@@ -34,6 +35,7 @@ class Readings:
         self._instance = instance
         self._uptime = uptime
         self._procfs = procfs
+        self._is_draining = is_draining
 
     def all(self) -> Sequence[Reading]:
         """Return them; of those that can fail one does not keep the others away."""
@@ -50,7 +52,8 @@ class Readings:
     def _service(self) -> Found:
         checks = {"processes": True, **self._check()}  # named where it fails alone
         found: dict[str, Mapping[tuple[str, ...], float]] = {
-            "check_passed": {(name,): float(ok) for name, ok in checks.items()}
+            "check_passed": {(name,): float(ok) for name, ok in checks.items()},
+            "draining": {(): float(self._is_draining())},
         }
         if checks["database"]:  # or it would be waited for once more
             counts = self._tasks.counts(self._host)

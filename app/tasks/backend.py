@@ -19,8 +19,8 @@ class TaskBackend(Protocol):
 
         With `patience` it may return only when the task has ended or the patience has.
         Raises SlotBusy, CapacityExceeded, NotAuthenticated where the account was just
-        removed, UuidRefused where the uuid was used, or StorageUnavailable; then
-        nothing was started.
+        removed, UuidRefused where the uuid was used, Draining where nothing new is
+        taken on, or StorageUnavailable; then nothing was started.
         """
         ...
 
@@ -29,7 +29,10 @@ class TaskBackend(Protocol):
         ...
 
     def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
-        """Have a call made, by a task of that id; raises as submit_report."""
+        """Have a call made, by a task of that id; raises as submit_report.
+
+        It never raises Draining: what has ended is told of until the last.
+        """
         ...
 
     def wait(self, task_id: str, *, seconds: float) -> TaskRecord | None:

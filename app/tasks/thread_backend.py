@@ -18,7 +18,12 @@ from typing import Any
 
 import structlog
 
-from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
+from app.errors import (
+    CapacityExceeded,
+    Draining,
+    ShuttingDown,
+    StorageUnavailable,
+)
 from app.storage.task_store import Admission, Room, TaskStore
 
 from .call_job import Call, CallJob
@@ -70,7 +75,8 @@ class ThreadBackend:
 
     While any runs, one thread more looks for tasks that another worker was asked to
     cancel; while any waits for room, another one looks whose turn it is. `observe` is
-    told every task that has started, and that has ended.
+    told every task that has started, and that has ended. `admits` raises Draining where
+    no new command or report is taken on.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class ThreadBackend:
         line: WaitingLine,
         detached: DetachedRuns,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
+        admits: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._outputs = outputs
@@ -94,6 +101,7 @@ class ThreadBackend:
         self._detached = detached
         self._detached.ended = self._note_end
         self._observe = observe
+        self._admits = admits
         #: Called with each task that somebody wants to be told the end of.
         self.tell_end: Callable[[TaskRecord], None] = lambda _task: None
         self._given_up = threading.Event()
@@ -131,7 +139,9 @@ class ThreadBackend:
             began=partial(self._note_start, record.task_id),
             started=partial(self._write_start, record.task_id),
         )
-        task = self._admit(record, job, origin, is_attended=patience is not None)
+        task = self._admit(
+            record, job, origin, self._admits, is_attended=patience is not None
+        )
         if patience is not None:
             self._attend(task, job, patience)
         return task.record
@@ -146,7 +156,7 @@ class ThreadBackend:
             started=partial(self._write_start, record.task_id),
             progressed=partial(self._write_progress, record.task_id),
         )
-        return self._admit(record, job, origin).record
+        return self._admit(record, job, origin, self._admits).record
 
     def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
         """Have a call made; see TaskBackend."""
@@ -256,12 +266,19 @@ class ThreadBackend:
         return TaskRecord(**every | facts)
 
     def _admit(
-        self, record: TaskRecord, job: Job, origin: Origin, *, is_attended: bool = False
+        self,
+        record: TaskRecord,
+        job: Job,
+        origin: Origin,
+        admits: Callable[[], None] = lambda: None,
+        *,
+        is_attended: bool = False,
     ) -> _Task:
         """Write a task down if it may run, and have it run.
 
         Where there is no room now, it waits for that.
         """
+        admits()
         room = self._room[record.kind]
         admission = Admission(
             room, account=origin.account, uuid=origin.uuid, request=origin.request
@@ -277,8 +294,9 @@ class ThreadBackend:
             task.record = replace(record, is_queued=True)
             self._name_output(task)
         try:
+            admits()  # who drains the host may have looked just before it was there
             self._begin(task, self._claim(record.kind) if waits else None)
-        except (RuntimeError, ShuttingDown) as error:
+        except (RuntimeError, Draining, ShuttingDown) as error:
             self._discard(task)
             self._store.withdraw(record.task_id, admission)
             if isinstance(error, RuntimeError):  # the system gives no more threads

@@ -9,6 +9,7 @@ from flask import Response, render_template, request, send_from_directory, url_f
 from werkzeug.exceptions import LengthRequired, RequestEntityTooLarge
 
 from app.api import errors
+from app.api.resource import services
 from app.errors import NotAuthenticated
 
 from . import session
@@ -58,6 +59,7 @@ def render(
         theme=theme(),
         themes=THEMES,
         here=session.here(),
+        is_draining=services().drain.is_on(),
         **context,
     )
     return Response(page, status, mimetype="text/html")

@@ -34,6 +34,7 @@ from app.auth.permissions import Scope
 from app.errors import (
     CapacityExceeded,
     CommandNotAllowed,
+    Draining,
     Fault,
     SlotBusy,
     TaskNotFound,
@@ -69,7 +70,7 @@ class Exec(SlotResource):
             "Start a command in the caller's slot",
             {202: Answer("It was started, or waits for room", a("Accepted"))},
             body=EXEC_BODY,
-            problems=(CommandNotAllowed, SlotBusy, CapacityExceeded),
+            problems=(CommandNotAllowed, SlotBusy, CapacityExceeded, Draining),
             headers=(IDEMPOTENCY_KEY,),
         )
     }
@@ -138,7 +139,7 @@ class Start(BaseResource):
                 )
             },
             body=WISH_BODY,
-            problems=(CommandNotAllowed, CapacityExceeded, WaitersExceeded),
+            problems=(CommandNotAllowed, CapacityExceeded, WaitersExceeded, Draining),
             headers=(IDEMPOTENCY_KEY, "Prefer"),
         )
     }

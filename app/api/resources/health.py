@@ -9,7 +9,7 @@ from app.api.operation import Answer, Operation
 from app.api.rendering import JSON, TEXT, prefers_text, render_json, render_text
 from app.api.resource import BaseResource, services
 from app.api.schemas.answer import STRING, a
-from app.errors import Unavailable
+from app.errors import Draining, Unavailable
 
 
 class Health(BaseResource):
@@ -35,15 +35,17 @@ class Ready(BaseResource):
         "get": Operation(
             "Whether work can be taken on now",
             {200: Answer("It can; 503 says with `checks` why not", a("Health"))},
-            problems=(Unavailable,),
+            problems=(Unavailable, Draining),
             is_stored=False,
         )
     }
 
     def get(self) -> Response:
-        """Check what a run needs; 503 where something is away."""
+        """Check what a run needs; 503 where something is away, or none is to be."""
         works = services().check()
         checks = {name: "ok" if fine else "failed" for name, fine in works.items()}
-        if all(works.values()):
-            return render_json({"message": "ok", "checks": checks})
-        return problem(Unavailable(), checks=checks)
+        if not all(works.values()):
+            return problem(Unavailable(), checks=checks)
+        if services().drain.is_on():
+            return problem(Draining(), checks=checks | {"runs": "draining"})
+        return render_json({"message": "ok", "checks": checks})

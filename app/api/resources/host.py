@@ -24,6 +24,7 @@ from app.api.schemas.iostat import IOSTAT_QUERY
 from app.api.task_view import href_of
 from app.errors import (
     CapacityExceeded,
+    Draining,
     Fault,
     HostReadingFailed,
     InvalidInput,
@@ -127,7 +128,7 @@ class IostatTask(BaseResource):
             "Start a report of what the disks do, as a task",
             {201: Answer("It was started", a("StartedTask"), ("Location",))},
             query=IOSTAT_QUERY,
-            problems=(CapacityExceeded,),
+            problems=(CapacityExceeded, Draining),
             headers=headers,
         )
         for method, headers in {"get": (), "post": (IDEMPOTENCY_KEY,)}.items()

@@ -19,6 +19,7 @@ from app.api.schemas.page import PAGE
 from app.api.schemas.sms import MESSAGES_QUERY, PREVIEW_BODY, SEND_QUERY, SMS_BODY
 from app.errors import (
     CapacityExceeded,
+    Draining,
     Fault,
     MessageNotFound,
     SmsFailed,
@@ -63,6 +64,7 @@ class Messages(BaseResource):
                 SmsFailed,
                 SmsUnreachable,
                 CapacityExceeded,
+                Draining,
             ),
             headers=(IDEMPOTENCY_KEY, "Prefer"),
         ),

@@ -41,7 +41,10 @@ def a_page(member: str, items: Document) -> dict[str, Any]:
     return an_object(**{member: an_array(items)}, links=an_array(a("Link")))
 
 
-_CHECKS = {"type": "object", "additionalProperties": {"enum": ["ok", "failed"]}}
+_CHECKS = {
+    "type": "object",
+    "additionalProperties": {"enum": ["ok", "failed", "draining"]},
+}
 
 ANSWERS = {
     "Link": {

@@ -33,3 +33,4 @@ def inspect(
     yield from host.findings_of_clock(
         clock, newest=records.newest(services) if seen.is_current else None
     )
+    yield from host.findings_of_drain(services.drain)

@@ -1,4 +1,4 @@
-"""The host: its clock, and how many descriptors a worker may have."""
+"""The host: its clock, how many descriptors a worker may have, and its drain."""
 
 import resource
 from collections.abc import Iterator, Mapping
@@ -6,6 +6,7 @@ from typing import Any
 
 from app.finding import Finding
 from app.host.clock import Clock
+from app.services.drain import Drain
 
 # How far the clock may be behind what was written down by it.
 _BEHIND_SECONDS = 60
@@ -53,6 +54,14 @@ def findings_of_clock(clock: Clock, *, newest: float | None) -> Iterator[Finding
         yield Finding.note("clock", words, "run chrony, ntpd or systemd-timesyncd")
     elif ahead <= _BEHIND_SECONDS:
         yield Finding("clock", "is right, as far as can be seen")
+
+
+def findings_of_drain(drain: Drain) -> Iterator[Finding]:
+    """Give a note where the host is being drained, which somebody may have left so."""
+    if drain.is_on():
+        words = "this host takes no new runs"
+        remedy = "when it is to: flask --app server undrain"
+        yield Finding.note("drain", words, remedy)
 
 
 def _files_of_commands(settings: Mapping[str, Any]) -> int:

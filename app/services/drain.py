@@ -1,0 +1,73 @@
+"""Whether this host is being drained: it takes no new runs, and those it has go on."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from app.errors import Draining, StorageUnavailable
+from app.storage.task_store import TaskStore
+from app.tasks.record import TaskRecord
+from app.tasks.worker import Worker
+from app.turn import take_turn
+
+
+class Drain:
+    """A file says so: all workers see it at once, and it outlasts a restart.
+
+    `sweeper_lock` is held by one of them for as long as the service is up.
+    """
+
+    def __init__(
+        self, path: Path, *, tasks: TaskStore, host: str, sweeper_lock: Path
+    ) -> None:
+        self._path = path
+        self._tasks = tasks
+        self._host = host
+        self._sweeper_lock = sweeper_lock
+
+    def begin(self) -> None:
+        """Take no new runs from now on; raise StorageUnavailable where that fails."""
+        try:
+            self._path.touch(mode=0o600)
+        except OSError as error:
+            raise StorageUnavailable(f"{self._path}: {error.strerror}") from error
+
+    def end(self) -> bool:
+        """Take new runs again; return whether there was anything to end."""
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise StorageUnavailable(f"{self._path}: {error.strerror}") from error
+        return True
+
+    def is_on(self) -> bool:
+        """Return whether new runs are refused."""
+        return self._path.exists()
+
+    def check(self) -> None:
+        """Raise Draining where new runs are refused."""
+        if self.is_on():
+            raise Draining
+
+    def unfinished(self) -> Sequence[TaskRecord]:
+        """Return the tasks of this host that run or wait, the oldest first."""
+        rows = sorted(self._tasks.unfinished(self._host), key=lambda row: row["number"])
+        return [TaskRecord.from_row(row) for row in rows]
+
+    def find(self, task_id: str) -> TaskRecord | None:
+        """Return a task as it is now; None: it could not be begun, or is forgotten."""
+        row = self._tasks.find(task_id)
+        return None if row is None else TaskRecord.from_row(row)
+
+    def is_abandoned(self, task: TaskRecord) -> bool:
+        """Return whether nobody runs a task, and no service is up to say that.
+
+        Its worker is looked for last: it may be in a container of its own.
+        """
+        return not self._is_served() and not Worker.parse(task.worker).is_alive()
+
+    def _is_served(self) -> bool:
+        with ExitStack() as held:
+            return not take_turn(self._sweeper_lock, held)
