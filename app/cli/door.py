@@ -40,8 +40,8 @@ def serve(app: Flask) -> Served:
     return served
 
 
-def keep(services: Services, action: str, name: str | None = None) -> None:
-    """Keep in the audit what was done, and to whom."""
+def keep(services: Services, action: str, name: str) -> None:
+    """Keep in the audit what was done, and to whom or what."""
     services.audit.record(
         actor=f"uid {os.getuid()}",
         via="terminal",

@@ -46,7 +46,7 @@ def _drain(services: Services, seconds: float | None) -> None:
     """
     services.drain.begin()
     click.echo("This host takes no new runs.")
-    keep(services, "drain")
+    keep(services, "drain", services.drain.host)
     try:
         left = _wait(services.drain, math.inf if seconds is None else seconds)
     except KeyboardInterrupt:
@@ -65,7 +65,7 @@ def _undrain(services: Services) -> None:
     words = "takes new runs again" if was_on else "was not being drained"
     click.echo(f"This host {words}.")
     if was_on:
-        keep(services, "undrain")
+        keep(services, "undrain", services.drain.host)
 
 
 def _wait(drain: Drain, seconds: float) -> Sequence[TaskRecord]:

@@ -20,9 +20,9 @@ class Drain:
     def __init__(
         self, path: Path, *, tasks: TaskStore, host: str, sweeper_lock: Path
     ) -> None:
+        self.host = host
         self._path = path
         self._tasks = tasks
-        self._host = host
         self._sweeper_lock = sweeper_lock
 
     def begin(self) -> None:
@@ -53,7 +53,7 @@ class Drain:
 
     def unfinished(self) -> Sequence[TaskRecord]:
         """Return the tasks of this host that run or wait, the oldest first."""
-        rows = sorted(self._tasks.unfinished(self._host), key=lambda row: row["number"])
+        rows = sorted(self._tasks.unfinished(self.host), key=lambda row: row["number"])
         return [TaskRecord.from_row(row) for row in rows]
 
     def find(self, task_id: str) -> TaskRecord | None:

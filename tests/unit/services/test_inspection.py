@@ -103,3 +103,17 @@ def test_a_record_of_the_future_is_a_fault():
 
 def test_the_kernel_is_asked_whether_the_clock_is_kept_right():
     assert Clock().is_synchronised() in (True, False, None)
+
+
+def test_a_host_that_was_left_drained_is_a_note():
+    class Drain:
+        is_drained = True
+
+        def is_on(self):
+            return self.is_drained
+
+    [found] = host.findings_of_drain(Drain())
+    assert (found.level, found.words) == ("note", "this host takes no new runs")
+    assert "undrain" in found.remedy
+    Drain.is_drained = False
+    assert list(host.findings_of_drain(Drain())) == []

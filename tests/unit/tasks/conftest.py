@@ -81,7 +81,7 @@ def make_backend(store, outputs, notices, detached, tmp_path):
     """Make backends, and close them in the end."""
     backends = []
 
-    def make(*, max_running=50, max_queued=0, grace_seconds=2.0):
+    def make(*, max_running=50, max_queued=0, grace_seconds=2.0, **more):
         backend = ThreadBackend(
             store=store,
             outputs=outputs,
@@ -90,6 +90,7 @@ def make_backend(store, outputs, notices, detached, tmp_path):
             line=WaitingLine(tmp_path / "queue", notices=notices),
             grace_seconds=grace_seconds,
             detached=detached,
+            **more,
         )
         backends.append(backend)
         return backend
