@@ -9,10 +9,16 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.storage.engine import Database
+from app.storage.task_store import Admission, Room, TaskStore
+from app.tasks.record import TaskRecord
+from app.tasks.states import State
+from app.tasks.worker import Worker
 from tests.callers import ADMIN, each_worker, production
 from tests.servers import PROJECT, Server, running, wait_until
 
@@ -219,3 +225,20 @@ def test_what_a_server_has_left_is_not_waited_for_without_one(tmp_path: Path) ->
     assert lines[1].startswith(f"{task_id} ")
     assert lines[1].endswith(" (its worker is gone)")
     (tmp_path / "gate").touch()
+
+
+def test_a_run_that_goes_on_without_the_service_is_shown_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "instance").mkdir(mode=0o700)
+    database = Database(f"sqlite:///{tmp_path}/instance/bellhop.db")
+    worker, cmd = str(Worker.current()), "echo\n\x1b[31m" + "x" * 200
+    task = TaskRecord("t", "exec", State.QUEUED, None, "h", worker, None, 0.0, cmd=cmd)
+    TaskStore(database).add(vars(replace(task, detached=True)), Admission(Room(1)))
+    database.close()
+    code, [_, line, _] = flask(tmp_path, "drain")
+    assert code == 0
+    shown = r"echo\n\x1b[31m" + "x" * 66
+    since = "since 1970-01-01T00:00:00Z"
+    remark = "(detached: goes on without the service)"
+    assert line == f"t QUEUED {shown} - {since} {remark}"
