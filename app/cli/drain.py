@@ -34,11 +34,17 @@ def register(app: Flask, served: Served) -> None:
         type=click.FloatRange(min=0),
         help="How long to wait at most; 0 does not wait. Without it: until all ended.",
     )
-    app.cli.command("drain")(seconds(served(_drain)))
+    every = click.option(
+        "--all",
+        "waits_for_all",
+        is_flag=True,
+        help="Wait for detached runs too: a container would end them.",
+    )
+    app.cli.command("drain")(seconds(every(served(_drain))))
     app.cli.command("undrain")(served(_undrain))
 
 
-def _drain(services: Services, seconds: float | None) -> None:
+def _drain(services: Services, seconds: float | None, *, waits_for_all: bool) -> None:
     """Take no new runs on this host, and wait until none runs or waits any more.
 
     It stays so, over restarts too, until `undrain`. The exit code is 1 where some are
@@ -48,7 +54,8 @@ def _drain(services: Services, seconds: float | None) -> None:
     click.echo("This host takes no new runs.")
     keep(services, "drain", services.drain.host)
     try:
-        left = _wait(services.drain, math.inf if seconds is None else seconds)
+        waiting = _Waiting(services.drain, for_all=waits_for_all)
+        left = waiting.wait(math.inf if seconds is None else seconds)
     except KeyboardInterrupt:
         click.echo("Interrupted. This host takes no new runs until it is undrained.")
         sys.exit(_INTERRUPTED)
@@ -68,40 +75,46 @@ def _undrain(services: Services) -> None:
         keep(services, "undrain", services.drain.host)
 
 
-def _wait(drain: Drain, seconds: float) -> Sequence[TaskRecord]:
-    """Wait until nothing runs that has to be waited for; return what is left then."""
-    deadline = time.monotonic() + seconds
-    shown: set[str] = set()
-    empty_looks = 0
-    while True:
-        left = _look(drain, shown)
-        empty_looks = 0 if left else empty_looks + 1
-        remaining = deadline - time.monotonic()
-        if remaining <= 0 or empty_looks == _EMPTY_LOOKS:
-            return left
-        time.sleep(min(_LOOK_SECONDS, remaining))
+class _Waiting:
+    """Waits for what runs, `for_all` for what is detached too, and shows it."""
 
+    def __init__(self, drain: Drain, *, for_all: bool) -> None:
+        self._drain = drain
+        self._for_all = for_all
+        self._shown: set[str] = set()
 
-def _look(drain: Drain, shown: set[str]) -> Sequence[TaskRecord]:
-    """Show what was not `shown`, and what has ended; return what is waited for."""
-    tasks = {task.task_id: task for task in drain.unfinished()}
-    for task_id in sorted(shown - tasks.keys()):
-        shown.remove(task_id)
-        if ended := drain.find(task_id):
-            click.echo(f"{task_id} {ended.state}")
-    remarks = {task_id: _remark(drain, task) for task_id, task in tasks.items()}
-    for task_id, task in tasks.items():
-        if task_id not in shown:
-            shown.add(task_id)
-            click.echo(_line(task) + remarks[task_id])
-    return [task for task_id, task in tasks.items() if not remarks[task_id]]
+    def wait(self, seconds: float) -> Sequence[TaskRecord]:
+        """Wait until nothing has to be waited for; return what is left then."""
+        deadline = time.monotonic() + seconds
+        empty_looks = 0
+        while True:
+            left = self._look()
+            empty_looks = 0 if left else empty_looks + 1
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or empty_looks == _EMPTY_LOOKS:
+                return left
+            time.sleep(min(_LOOK_SECONDS, remaining))
 
+    def _look(self) -> Sequence[TaskRecord]:
+        """Show what was not, and what has ended; return what is waited for."""
+        tasks = {task.task_id: task for task in self._drain.unfinished()}
+        for task_id in sorted(self._shown - tasks.keys()):
+            self._shown.remove(task_id)
+            if ended := self._drain.find(task_id):
+                click.echo(f"{task_id} {ended.state}")
+        remarks = {task_id: self._remark(task) for task_id, task in tasks.items()}
+        for task_id, task in tasks.items():
+            if task_id not in self._shown:
+                self._shown.add(task_id)
+                click.echo(_line(task) + remarks[task_id])
+        return [task for task_id, task in tasks.items() if not remarks[task_id]]
 
-def _remark(drain: Drain, task: TaskRecord) -> str:
-    """Return why a task is not waited for, if it is not."""
-    if task.detached:
-        return " (detached: goes on without the service)"
-    return " (its worker is gone)" if drain.is_abandoned(task) else ""
+    def _remark(self, task: TaskRecord) -> str:
+        """Return why a task is not waited for, if it is not."""
+        if task.detached and not self._for_all:
+            return " (detached: goes on without the service)"
+        is_abandoned = self._drain.is_abandoned(task)
+        return " (its worker is gone)" if is_abandoned else ""
 
 
 def _line(task: TaskRecord) -> str:

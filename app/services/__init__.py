@@ -121,6 +121,7 @@ class Services:
         counting = Counting(figures)
         drain = build_drain(settings, database)
         work = build_work(settings, database, counting, drain)
+        drain.refresh = work["backend"].refresh
         sms = build_sms(settings, database, counting)
         messages = Messages(
             outbox=sms["outbox"],

@@ -1,6 +1,6 @@
 """Whether this host is being drained: it takes no new runs, and those it has go on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +24,8 @@ class Drain:
         self._path = path
         self._tasks = tasks
         self._sweeper_lock = sweeper_lock
+        #: Returns a task as it is now, where its end is not in the records yet.
+        self.refresh: Callable[[TaskRecord], TaskRecord] = lambda task: task
 
     def begin(self) -> None:
         """Take no new runs from now on; raise StorageUnavailable where that fails."""
@@ -54,7 +56,8 @@ class Drain:
     def unfinished(self) -> Sequence[TaskRecord]:
         """Return the tasks of this host that run or wait, the oldest first."""
         rows = sorted(self._tasks.unfinished(self.host), key=lambda row: row["number"])
-        return [TaskRecord.from_row(row) for row in rows]
+        tasks = [self.refresh(TaskRecord.from_row(row)) for row in rows]
+        return [task for task in tasks if task.finished is None]
 
     def find(self, task_id: str) -> TaskRecord | None:
         """Return a task as it is now; None: it could not be begun, or is forgotten."""

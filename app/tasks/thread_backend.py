@@ -172,7 +172,8 @@ class ThreadBackend:
         paths = [self._outputs.path(record.task_id, stream) for stream in streams]
         self._detached.prepare(order, record, paths)
         try:
-            return self._admit(record, self._detached_job(record), origin).record
+            job = self._detached_job(record)
+            return self._admit(record, job, origin, self._admits).record
         except BaseException:
             self._detached.forget(record.task_id)
             raise

@@ -149,7 +149,7 @@ def test_an_admin_may_have_it_outlive_the_service(page: Page) -> None:
     run_button(page).click()
     page.wait_for_url("**/ui/tasks/*-*")
     expect(page.get_by_text("outlives the service")).to_be_visible()
-    expect(page.locator("[data-part=state]")).to_have_text("SUCCESS")
+    expect(page.locator("[data-part=state]")).to_have_text("Succeeded")
     page.goto(f"/ui/commands/deploy?again={page.url.rpartition('/')[2]}")
     expect(page.get_by_label("Detached")).to_be_checked()
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -227,18 +226,35 @@ def test_what_a_server_has_left_is_not_waited_for_without_one(tmp_path: Path) ->
     (tmp_path / "gate").touch()
 
 
-def test_a_run_that_goes_on_without_the_service_is_shown_and_not_waited_for(
+def test_a_detached_run_is_shown_and_waited_for_only_where_that_is_wished(
     tmp_path: Path,
 ) -> None:
+    gate = tmp_path / "gate"
+    wait = f"until [ -e {gate} ]; do sleep 0.05; done #" + "x" * 200
+    with production(tmp_path, "-w", "2", EXEC_ALLOW_SHELL="1") as server:
+        wish = {"cmd": wait, "detached": True}
+        task_id = server.post("/v3/exec/", json=wish, auth=ADMIN).json()["task_id"]
+        code, [_, line, last] = flask(tmp_path, "drain", env="production")
+        assert (code, last) == (0, EMPTY)
+        assert line.startswith(f"{task_id} ")
+        assert line.endswith(" (detached: goes on without the service)")
+        code, lines = flask(
+            tmp_path, "drain", "--all", "--seconds", "0", env="production"
+        )
+        assert (code, lines[-1]) == (1, f"1 still run or wait: {task_id}")
+        gate.touch()
+        code, lines = flask(tmp_path, "drain", "--all", env="production")
+        assert (code, lines[-1]) == (0, EMPTY)
+
+
+def test_what_is_shown_of_a_command_is_short_and_on_one_line(tmp_path: Path) -> None:
     (tmp_path / "instance").mkdir(mode=0o700)
     database = Database(f"sqlite:///{tmp_path}/instance/bellhop.db")
     worker, cmd = str(Worker.current()), "echo\n\x1b[31m" + "x" * 200
     task = TaskRecord("t", "exec", State.QUEUED, None, "h", worker, None, 0.0, cmd=cmd)
-    TaskStore(database).add(vars(replace(task, detached=True)), Admission(Room(1)))
+    TaskStore(database).add(vars(task), Admission(Room(1)))
     database.close()
-    code, [_, line, _] = flask(tmp_path, "drain")
-    assert code == 0
+    code, [_, line, _] = flask(tmp_path, "drain", "--seconds", "0")
+    assert code == 1
     shown = r"echo\n\x1b[31m" + "x" * 66
-    since = "since 1970-01-01T00:00:00Z"
-    remark = "(detached: goes on without the service)"
-    assert line == f"t QUEUED {shown} - {since} {remark}"
+    assert line == f"t QUEUED {shown} - since 1970-01-01T00:00:00Z"
