@@ -26,6 +26,8 @@ _PORTS = {"http": 80, "https": 443}
 _TEXT = re.compile(r"[!-\[\]-~]{1,2048}")
 # By which IPv6 reaches IPv4, beside what `ipaddress` knows (RFC 6052).
 _NAT64 = IPv6Network("64:ff9b::/96")
+# What IPv6 has given out; `ipaddress` takes more for public, such as fec0::1.
+_GIVEN_OUT = IPv6Network("2000::/3")
 
 
 class TargetRefused(Exception):
@@ -67,11 +69,14 @@ class Targets:
         host, port = parts.hostname or "", _port(parts)
         if _literal(host):
             return Target(url, host, port, [host])
-        found = self._resolve(host, port, type=socket.SOCK_STREAM)
+        try:
+            found = self._resolve(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:  # a part of the name is too long
+            raise TargetRefused("has a name that nobody can have") from error
         addresses = [str(each[4][0]) for each in found]
         for address in addresses:
             if not _is_public(ip_address(address.partition("%")[0])):
-                raise TargetRefused(f"{host} leads to {address}, which is not public")
+                raise TargetRefused("has a name that leads to what is not public")
         return Target(url, host, port, addresses)
 
     def _checked(self, url: str) -> SplitResult:
@@ -134,6 +139,8 @@ def _is_public(address: Address) -> bool:
             inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
         if any(each and not _is_public(each) for each in inner):
             return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        return True  # and the one inside is
+        if address.ipv4_mapped:
+            return True  # and the one inside is
+        if address not in _GIVEN_OUT and address not in _NAT64:
+            return False
     return address.is_global and not address.is_multicast

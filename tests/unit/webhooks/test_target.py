@@ -112,6 +112,8 @@ def test_anything_else_may_not(targets, url):
         "64:ff9b::a9fe:a9fe",
         "2002:7f00:1::",
         "2001:0:4136:e378:8000:63bf:80ff:fffe",
+        "fec0::1",
+        "::7f00:1",
     ],
 )
 def test_a_name_may_not_lead_to_what_is_not_public(address):
@@ -155,3 +157,9 @@ def test_without_prefixes_nothing_may_be_told():
 def test_a_faulty_prefix_is_told():
     with pytest.raises(TargetRefused):
         Targets(["hooks.example.com"])
+
+
+def test_a_name_that_nobody_can_have_is_refused():
+    prefix = f"https://{'a' * 64}.example/"
+    with pytest.raises(TargetRefused, match="nobody can have"):
+        Targets([prefix]).find(prefix)

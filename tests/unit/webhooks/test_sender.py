@@ -6,10 +6,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from app.webhooks import post as post_module
-from app.webhooks.post import NoAnswer, post
+from app.webhooks import sender as sender_module
+from app.webhooks.sender import NoAnswer, Sender
 from app.webhooks.target import Target
-from tests.servers import free_port
+from tests.servers import free_port, wait_until
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -76,7 +76,11 @@ def target(receiver, path="/hook", *, scheme="http", addresses=("127.0.0.1",)):
 
 
 def tell(to, **options):
-    return post(to, headers={"webhook-id": "msg_1"}, body=b"{}", **options)
+    return tell_by(Sender(**options), to).status
+
+
+def tell_by(sender, to):
+    return sender.post(to, headers={"webhook-id": "msg_1"}, body=b"{}")
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 307, 410, 429, 500])
@@ -165,11 +169,11 @@ class TestTls:
         files = ["-out", cert, "-keyout", key]
         subprocess.run([*make, *names, *files], check=True, stderr=subprocess.DEVNULL)
         monkeypatch.setenv("SSL_CERT_FILE", cert)
-        post_module._context.cache_clear()
+        sender_module._context.cache_clear()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(cert, key)
         yield context
-        post_module._context.cache_clear()
+        sender_module._context.cache_clear()
 
     def test_the_name_is_proved_although_an_address_is_connected_to(self, certificate):
         with receiving(OK, context=certificate) as receiver:
@@ -189,3 +193,61 @@ class TestTls:
             to = Target(url, "receiver.test", port, ["127.0.0.1"])
             with pytest.raises(NoAnswer):
                 tell(to, seconds=0.5)
+
+    def test_a_handshake_is_cut_with_its_sender(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url, port = "https://receiver.test/", silent.getsockname()[1]
+            to = Target(url, "receiver.test", port, ["127.0.0.1"])
+            cut_while_it_tells(Sender(), to)
+
+    def test_the_usual_port_is_not_in_the_name(self):
+        to = Target("https://receiver.test/", "receiver.test", 443, ["127.0.0.1"])
+        connection = sender_module._Connection(to, "127.0.0.1", seconds=1)
+        sent = []
+        connection.send = sent.append
+        connection.request("POST", "/")
+        assert b"\r\nHost: receiver.test\r\n" in b"".join(sent)
+
+
+def cut_while_it_tells(sender, to):
+    """Close a sender while it waits for an answer; it has to come back."""
+    failures = []
+
+    def work():
+        try:
+            tell_by(sender, to)
+        except NoAnswer as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    wait_until(lambda: any(c.sock for c in list(sender._open)))
+    sender.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(failures) == 1
+
+
+def test_what_is_going_on_is_cut_with_its_sender():
+    with receiving(*[b""] * 1000, pause=0.05) as receiver:
+        cut_while_it_tells(Sender(), target(receiver))
+
+
+def test_a_closed_sender_asks_nobody():
+    sender = Sender()
+    sender.close()
+    with receiving(OK) as receiver:
+        with pytest.raises(NoAnswer):
+            tell_by(sender, target(receiver))
+        assert receiver.seen == []
+
+
+def test_when_to_ask_again_is_told_as_it_was_said():
+    head = b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n"
+    with receiving(head) as receiver:
+        assert tell_by(Sender(), target(receiver)).retry_after == "120"
+
+
+def test_a_time_is_for_all_addresses_together():
+    with pytest.raises(NoAnswer, match="TimeoutError"):
+        tell(Target("http://r.test/", "r.test", 80, ["127.0.0.1"] * 9), seconds=0)
