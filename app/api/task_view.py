@@ -1,14 +1,13 @@
 """A task as it is shown."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import request, url_for
 
-from app.api.rendering import rfc3339
 from app.api.resource import services
 from app.errors import MessageNotFound
+from app.moment import moment
 from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
 
@@ -56,11 +55,6 @@ def href_of(task_id: str) -> str:
     """Return the path of a task, in the version of the route that is asked."""
     version = (request.endpoint or "").partition(".")[0]
     return url_for("v2.task" if version == "v2" else "v3.task", task_id=task_id)
-
-
-def moment(seconds: float | None) -> str | None:
-    """Return a time as it is shown."""
-    return None if seconds is None else rfc3339(datetime.fromtimestamp(seconds, UTC))
 
 
 def _progress(task: TaskRecord) -> dict[str, int | None] | None:

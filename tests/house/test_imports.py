@@ -21,6 +21,7 @@ HALL = "app.services"
 GROUND = {
     "app.errors": (),
     "app.finding": (),
+    "app.moment": (),
     "app.schema": ("jsonschema", "app.errors"),
     "app.template": (),
     "app.turn": (),
