@@ -1,6 +1,7 @@
 """A task as it is shown."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request, url_for
@@ -8,6 +9,7 @@ from flask import request, url_for
 from app.api.resource import services
 from app.errors import MessageNotFound
 from app.moment import moment
+from app.tasks.notice import read_notices, shown_url
 from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
 
@@ -34,7 +36,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "leftovers": task.leftovers,
         "usage": _usage(task),
         "stderr": _stderr(task),
-        "notify": _notify(task),
+        **_notices(task),
         "position": services().lookup.position(task),
     }
     return {
@@ -97,13 +99,38 @@ def _message(message_id: str) -> dict[str, Any]:
         return {"id": message_id}
 
 
-def _notify(task: TaskRecord) -> dict[str, Any] | None:
-    """Return who is told of the end; to whom is in the message alone."""
-    if task.notify is None:
-        return None
-    notice = json.loads(task.notify)
-    shown = {name: notice.get(name) for name in ("on", "message_id")}
+def _notices(task: TaskRecord) -> dict[str, Any]:
+    """Return who is told of the end; where there are several, all of them as well."""
+    shown = [_notice(each) for each in read_notices(task.notify)]
+    return {
+        "notify": shown[0] if shown else None,
+        "notifies": shown if len(shown) > 1 else None,
+    }
+
+
+def _notice(notice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a notice; to whom its message goes is in the message alone."""
+    shown = {name: notice.get(name) for name in ("on", "by", "message_id")}
+    if "webhook" in notice:
+        shown["webhook"] = _webhook(notice)
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _webhook(notice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how far a webhook is told, without what is secret."""
+    webhook = notice["webhook"]
+    known = {
+        "id": webhook.get("id"),
+        "status": webhook.get("status"),
+        "detail": webhook.get("detail") or None,
+        "delivered": moment(webhook.get("delivered")),
+    }
+    return {
+        "url": shown_url(notice),
+        "state": webhook.get("state", "waiting"),
+        "attempts": webhook.get("attempts", 0),
+        **{name: value for name, value in known.items() if value is not None},
+    }
 
 
 def _links(task: TaskRecord) -> list[dict[str, str]]:
@@ -111,9 +138,10 @@ def _links(task: TaskRecord) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
     if task.stderr_end_offset is not None:
         links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})
-    if message_id := (_notify(task) or {}).get("message_id"):
-        href_of_message = url_for("v3.message", message_id=message_id)
-        links.append({"rel": "message", "href": href_of_message})
+    for notice in read_notices(task.notify):
+        if message_id := notice.get("message_id"):
+            href_of_message = url_for("v3.message", message_id=message_id)
+            links.append({"rel": "message", "href": href_of_message})
     if task.finished is None:
         links.append({"rel": "cancel", "href": href, "method": "DELETE"})
     return links

@@ -5,7 +5,7 @@ What is printed is for other programs to read; the log goes to stderr.
 
 from flask import Flask
 
-from . import check, sms, users
+from . import check, sms, users, webhooks
 from .door import serve
 
 
@@ -15,3 +15,4 @@ def register(app: Flask) -> None:
     users.register(app, served)
     sms.register(app, served)
     check.register(app, served)
+    webhooks.register(app, served)

@@ -21,6 +21,8 @@ NAMESPACE = "bellhop"
 OUTCOMES = ("success", "failure", "revoked")
 #: What a provider says of a receiver.
 SMS_OUTCOMES = ("accepted", "rejected", "unknown")
+#: What came of an attempt to tell a webhook.
+WEBHOOK_OUTCOMES = ("delivered", "postponed", "given_up")
 #: What credentials are refused of.
 CREDENTIALS = ("password", "token", "signature")
 
@@ -116,6 +118,9 @@ class Figures:
             "Delivery receipts that told something new.",
             ["provider", "state"],
         )
+        self._webhooks = count(
+            "webhooks", "Attempts to tell a webhook, by what came of them.", ["outcome"]
+        )
         # The client checks and writes labels anew for each request.
         self._requests_of = cache(self._requests.labels)
         self._request_seconds_of = cache(self._request_seconds.labels)
@@ -179,6 +184,10 @@ class Figures:
         """Count a delivery receipt that told something new."""
         self._receipts.labels(provider, state).inc()
 
+    def webhook_told(self, outcome: str) -> None:
+        """Count an attempt to tell a webhook."""
+        self._webhooks.labels(outcome).inc()
+
     def collect(self) -> Iterable[Metric]:
         """Return all that was counted, by all processes that count together."""
         if self._folder is None:
@@ -198,5 +207,7 @@ class Figures:
             self._sms_seconds.labels(provider)
             for outcome in SMS_OUTCOMES:
                 self._receivers.labels(provider, outcome)
+        for outcome in WEBHOOK_OUTCOMES:
+            self._webhooks.labels(outcome)
         for via in CREDENTIALS:
             self._credentials.labels(via)

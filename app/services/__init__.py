@@ -55,6 +55,7 @@ from app.tasks.thread_backend import ThreadBackend
 from .building import (
     CLOSE_SECONDS,
     build_auth,
+    build_endings,
     build_figures,
     build_sampling,
     build_sms,
@@ -63,6 +64,7 @@ from .building import (
     room_of,
 )
 from .counting import Counting
+from .endings import Endings
 from .messages import Messages
 from .places import place
 from .readings import Readings
@@ -100,6 +102,7 @@ class Services:
     outbox: Outbox
     receipts: Receipts
     messages: Messages
+    endings: Endings
     sweeper: Sweeper
     samples: Samples
     sampler: Sampler
@@ -119,11 +122,10 @@ class Services:
         messages = Messages(
             outbox=sms["outbox"],
             backend=work["backend"],
-            tasks=TaskStore(database),
-            host=settings["BELLHOP_HOST"],
             places=threading.BoundedSemaphore(_places_to_send(settings["THREADS"])),
         )
-        work["backend"].tell_end = messages.tell_end
+        endings = build_endings(settings, database, messages, counting)
+        work["backend"].tell_end = endings.tell_end
         requests = KeptRequests(IdempotencyStore(database))
         services = cls(
             procfs=procfs,
@@ -133,6 +135,7 @@ class Services:
             scrape=Scrape(figures),
             requests=requests,
             messages=messages,
+            endings=endings,
             sweeper=build_sweeper(
                 settings,
                 database,
@@ -144,9 +147,8 @@ class Services:
                     requests.remove_old,
                     sms["outbox"].settle_lost,
                     sms["outbox"].forget_old,
-                    messages.tell_missed,
                 ],
-                tell_missed=messages.tell_missed,
+                tell_missed=endings.tell_missed,
                 counting=counting,
             ),
             close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
@@ -184,6 +186,7 @@ class Services:
         """End all runs and threads of this process; safe to call twice."""
         deadline = time.monotonic() + self.close_seconds
         still_running = self.backend.close(seconds=self.close_seconds)
+        bringing = not self.endings.close()
         self.notices.close()
         self.gateway.close()
         sweeping, sampling = (
@@ -192,10 +195,11 @@ class Services:
         )
         self.samples.close()
         self.database.close()
-        if still_running or sweeping or sampling:
+        if still_running or bringing or sweeping or sampling:
             log.error(
                 "services.not_closed",
                 runs=still_running,
+                webhooks=bringing,
                 sweeper=sweeping,
                 sampler=sampling,
             )

@@ -35,7 +35,7 @@ class Order:
     `params` are its parameters, less what is secret; `cmd` is the text that was asked
     for, where it was a text. One that
     `ends_on_overflow` is ended where its output is longer than what is kept.
-    `notify` says who is told of its end.
+    `notify` are those who are told of its end, the caller's own first.
     """
 
     command: Command
@@ -44,7 +44,7 @@ class Order:
     params: Mapping[str, Any] | None = None
     max_running: int | None = None
     ends_on_overflow: bool = False
-    notify: Mapping[str, Any] | None = None
+    notify: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

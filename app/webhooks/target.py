@@ -86,6 +86,14 @@ class Targets:
         return parts
 
 
+def host_of(url: str) -> str:
+    """Return the host that a URL names; nothing for what is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _parts(url: str) -> SplitResult:
     """Return the parts of a URL that all who read it take for the same ones."""
     if not _TEXT.fullmatch(url):

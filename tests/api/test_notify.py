@@ -73,7 +73,7 @@ def test_an_end_of_another_kind_is_not_told(
 ) -> None:
     task = run(client, cmd, notice(*on))
     services = client.application.extensions["bellhop"]
-    services.messages.tell_missed()
+    services.endings.tell_missed()
     assert told(client) == []
     assert task["notify"] == {"on": on}
     assert client.get("/v3/sms/", auth=ADMIN).json["messages"] == []
@@ -87,7 +87,7 @@ def test_an_end_is_told_once_however_often_it_is_seen(client: FlaskClient) -> No
     # As if the service had died before it kept that it was told.
     again = {"notify": json.dumps(notice("success")), "notified": None}
     for _ in range(3):
-        services.messages.tell_end(TaskRecord.from_row({**row, **again}))
+        services.endings.tell_end(TaskRecord.from_row({**row, **again}))
     wait_until(lambda: client.get("/v3/task/?kind=sms", auth=ADMIN).json["tasks"])
     assert len(told(client)) == 1
     assert len(client.get("/v3/sms/", auth=ADMIN).json["messages"]) == 1

@@ -36,7 +36,7 @@ def findings(
     entries = services.catalogue.entries(None, every=True)
     yield from _of_number(len(entries), settings)
     for entry in entries:
-        found = [*_of_program(entry), *_of_limits(entry)]
+        found = [*_of_program(entry), *_of_limits(entry), *_of_notice(entry, services)]
         if knows_users:
             found += _of_users(entry, services)
         yield from found or [Finding(_name(entry), f"runs {entry.program.find()}")]
@@ -84,6 +84,13 @@ def _of_limits(entry: Entry) -> Iterator[Finding]:
     if entry.has_limits and find_prlimit() is None:
         words = "has limits, and there is no prlimit that could set them"
         yield Finding.fault(_name(entry), words, "install util-linux")
+
+
+def _of_notice(entry: Entry, services: Services) -> Iterator[Finding]:
+    for fault in services.endings.faults(entry.notify or {}):
+        words = f"nobody can be told of its end: {fault.path} {fault.message}"
+        remedy = "correct the entry, NOTIFY_URL_PREFIXES or the templates"
+        yield Finding.fault(_name(entry), words, remedy)
 
 
 def _of_users(entry: Entry, services: Services) -> Iterator[Finding]:
