@@ -269,6 +269,11 @@ class TestGranted:
         assert not any(entry(users=[]).is_for(user) for user in ("ann", None))
         assert all(entry().is_for(user) for user in ("ann", None))
 
+    def test_who_is_told_stands_in_every_order(self):
+        notify = {"on": ["lost"], "webhook": {"url": "https://x.test/"}}
+        assert order(entry(notify=notify)).notify == ({**notify, "by": "catalogue"},)
+        assert order(entry()).notify == ()
+
 
 class TestSize:
     """Too long is the caller's fault, said before anything is started."""
@@ -495,6 +500,18 @@ FAULTY = {
     "a stdin that is a text": ({"argv": ["x"], "stdin": "hello"}, "stdin"),
     "a user that is none": ({"argv": ["x"], "users": [""]}, "users.0"),
     "users that are a text": ({"argv": ["x"], "users": "ann"}, "users"),
+    "a notice for nobody": ({"argv": ["x"], "notify": {"on": ["lost"]}}, "notify"),
+    "a notice of no end": (
+        {"argv": ["x"], "notify": {"on": ["end"], "webhook": {"url": "x"}}},
+        "notify.on.0",
+    ),
+    "a secret that is none": (
+        {
+            "argv": ["x"],
+            "notify": {"on": ["lost"], "webhook": {"url": "x", "secret": "whsec_"}},
+        },
+        "notify.webhook.secret",
+    ),
     "a parameter in capitals": ({"argv": ["x"], "params": {"Db": {}}}, "params"),
     "a parameter with a hyphen": ({"argv": ["x"], "params": {"a-b": {}}}, "params"),
     "a parameter with a digit first": ({"argv": ["x"], "params": {"1a": {}}}, "params"),
