@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from tests.postgres import Postgres
 from tests.receiver import Receiver, receiving
 from tests.servers import Server, free_port, running, wait_until
 from tests.trees import PASSWORD, kill_server, start, task_of
@@ -71,10 +72,16 @@ def _tell_all(server: Server, urls: list[str], busy: Receiver) -> None:
     assert webhook_of(server, to_slow)["attempts"] == 0
 
 
-def test_a_service_that_dies_tells_the_rest_once_it_is_back(tmp_path: Path) -> None:
-    with receiving(500) as receiver, receiving() as other:
-        prefixes = f"{receiver.url} {other.url}"
-        settings = {**SETTINGS, "NOTIFY_URL_PREFIXES": prefixes}
+def test_a_service_that_dies_tells_the_rest_once_it_is_back(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    with (
+        receiving(500) as receiver,
+        receiving() as other,
+        postgres.new_database() as database,
+    ):
+        settings = {**SETTINGS, "DATABASE_URL": database}
+        settings["NOTIFY_URL_PREFIXES"] = f"{receiver.url} {other.url}"
         with running(tmp_path, **settings) as server:
             runs = start(server, **telling(other.url, "sleep 300", on="lost"))
             wait_until(lambda: task_of(server, runs)["state"] == "STARTED")

@@ -199,6 +199,14 @@ def test_what_was_not_taken_waits_for_its_time(make, ended, now):
     assert notice["webhook"]["status"] == 503
 
 
+def test_a_receiver_that_asks_for_more_time_gets_it(make, ended, now):
+    then = time.time() + 500
+    task = ended(webhook())
+    make(FakeTeller(replace(BUSY, not_before=then))).tell_end(task)
+    wait_until(lambda: "attempts" in now(task).notify)
+    assert now(task).tell_at == then
+
+
 @pytest.mark.parametrize(
     ("outcome", "age"), [(Outcome(410, "is gone", is_final=True), 0), (BUSY, 90_000)]
 )
