@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -29,7 +30,7 @@ from app.webhooks.couriers import Couriers
 
 from .event import message_id
 from .messages import Messages
-from .webhooks import Notice, Webhooks, due_hosts, next_due
+from .webhooks import Notice, Webhooks, due_hosts, due_times
 
 # Longer than to tell two receivers takes; after a crash an end is told again then.
 LEASE_SECONDS = 60.0
@@ -131,14 +132,16 @@ class Endings:
                 notice.pop("sms", None)
             elif "sms" in notice:
                 self._send(task, number, notice)
+        self._send_courier(task, notices)
+
+    def _send_courier(self, task: TaskRecord, notices: list[Notice]) -> None:
+        """Have due webhooks told, once what was told from here is written down."""
         hosts = due_hosts(notices)
-        if not hosts:
-            self._keep(task, notices)
-            return
-        is_news = notices != read_notices(task.notify)
+        is_news = hosts and notices != read_notices(task.notify)
         if is_news and not self._keep(task, notices, tell_at=task.tell_at):
             return
-        if not self._couriers.send(hosts, lambda: self._bring(task, notices)):
+        bring = partial(self._bring, task, notices)
+        if not hosts or not self._couriers.send(hosts, bring):
             self._keep(task, notices)
 
     def _send(self, task: TaskRecord, number: int, notice: Notice) -> None:
@@ -181,17 +184,16 @@ class Endings:
         Return False where the lease was over, and somebody else has it.
         """
         values: dict[str, Any] = {"notify": json.dumps(notices)}
-        values["tell_at"] = tell_at or _next_due(notices)
+        values["tell_at"] = tell_at or _goes_on_at(notices)
         if values["tell_at"] is None:
             values["notified"] = time.time()
         return self._tasks.tell(task.task_id, seen=task.tell_at, **values)
 
 
-def _next_due(notices: list[Notice]) -> float | None:
+def _goes_on_at(notices: list[Notice]) -> float | None:
     """Return when the telling goes on; None: it is over."""
-    moments = [time.time() + SMS_AGAIN_SECONDS for each in notices if "sms" in each]
-    webhooks = next_due(notices)
-    return min([*moments, *([] if webhooks is None else [webhooks])], default=None)
+    messages = [time.time() + SMS_AGAIN_SECONDS for each in notices if "sms" in each]
+    return min([*messages, *due_times(notices)], default=None)
 
 
 def _wish(notice: Mapping[str, Any]) -> Wish:

@@ -72,27 +72,27 @@ class Webhooks:
         webhook["attempts"] = webhook.get("attempts", 0) + 1
         webhook |= {"status": outcome.status, "detail": outcome.detail}
         again = self._again(task, webhook["attempts"], outcome)
-        facts = {
-            "task_id": task.task_id,
-            "notice_id": webhook["id"],
-            "url": shown_url(notice),
-            **{name: webhook[name] for name in ("attempts", "status", "detail")},
-        }
-        if again is not None:
+        if again is None:
+            notice["webhook"] = _done(notice, outcome)
+        else:
             webhook["next"] = again
+        self._report(task, notice)
+
+    def _report(self, task: TaskRecord, notice: Notice) -> None:
+        """Log what was noted, and have it counted."""
+        webhook = notice["webhook"]
+        facts = {name: webhook[name] for name in ("attempts", "status", "detail")}
+        facts |= {"notice_id": webhook["id"], "url": shown_url(notice)}
+        facts["task_id"] = task.task_id
+        if is_waiting(notice):
             log.warning("webhook.postponed", **facts)
             self._observe("postponed")
-            return
-        # What is done with needs no secret, which the URL may have as well.
-        left = {n: v for n, v in webhook.items() if n not in ("next", "secret")}
-        left |= {"url": shown_url(notice), "state": "failed"}
-        notice["webhook"] = left
-        if outcome.is_delivered:
-            left |= {"state": "delivered", "delivered": time.time()}
+        elif webhook["state"] == "delivered":
             log.info("webhook.delivered", **facts)
+            self._observe("delivered")
         else:
             log.error("webhook.given_up", **facts)
-        self._observe("delivered" if outcome.is_delivered else "given_up")
+            self._observe("given_up")
 
     def _again(self, task: TaskRecord, attempts: int, outcome: Outcome) -> float | None:
         if outcome.is_delivered or outcome.is_final:
@@ -105,15 +105,23 @@ class Webhooks:
         )
 
 
+def _done(notice: Notice, outcome: Outcome) -> dict[str, Any]:
+    """Return what is kept of a webhook that is done with: nothing that is secret."""
+    left = {n: v for n, v in notice["webhook"].items() if n not in ("next", "secret")}
+    left["url"] = shown_url(notice)
+    if not outcome.is_delivered:
+        return left | {"state": "failed"}
+    return left | {"state": "delivered", "delivered": time.time()}
+
+
 def due_hosts(notices: Collection[Notice]) -> Collection[str]:
     """Return the hosts whose webhooks are to be told now."""
     return {host_of(n["webhook"]["url"]) for n in notices if _is_due(n)}
 
 
-def next_due(notices: Collection[Notice]) -> float | None:
-    """Return when the next webhook is to be told (Unix seconds); None: all were."""
-    waiting = [n["webhook"] for n in notices if is_waiting(n)]
-    return min((each.get("next", 0.0) for each in waiting), default=None)
+def due_times(notices: Collection[Notice]) -> Collection[float]:
+    """Return when webhooks are to be told that were not so far (Unix seconds)."""
+    return [each["webhook"].get("next", 0.0) for each in notices if is_waiting(each)]
 
 
 def _is_due(notice: Notice) -> bool:
