@@ -20,6 +20,9 @@ RECEIVERS = {
 TEMPLATE = {"type": "string", "minLength": 1, "maxLength": 200}
 PARAMS = {"type": "object"}
 
+# It is kept as JSON: a catalogue's may be a date, which that has not.
+_VALUE = {"type": ["string", "number"], "writeOnly": True}
+
 # The base64 of 24 to 64 bytes.
 _BASE64 = r"(?:[A-Za-z0-9+/]{4})"
 _ENDS = r"(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)"
@@ -53,7 +56,7 @@ NOTICE: Mapping[str, Any] = {
             "properties": {
                 "receivers": RECEIVERS,
                 "template": TEMPLATE,
-                "params": PARAMS,
+                "params": {**PARAMS, "additionalProperties": _VALUE},
             },
             "required": ["receivers", "template"],
             "additionalProperties": False,
@@ -86,6 +89,10 @@ def shown_url(notice: Mapping[str, Any]) -> str:
 
     Of one in the catalogue, whose author is not who sees it, that is the host alone.
     """
-    parts = urlsplit(notice["webhook"]["url"])
+    try:
+        parts = urlsplit(notice["webhook"]["url"])
+    except ValueError:  # it stands in the catalogue, and was never checked
+        return ""
+    host = parts.netloc.rpartition("@")[2]
     path = "/" if "by" in notice else parts.path
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return f"{parts.scheme}://{host}{path}" if host else ""

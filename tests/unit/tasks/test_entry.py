@@ -20,6 +20,8 @@ from tests.values import ARGUMENT_BYTES, is_refused, values
 AROUND = {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
 TEXT = {"type": "string"}
 
+A_DATE = {"receivers": "x", "template": "x", **tomllib.loads("params.at = 2026-11-20")}
+
 # Says exactly which arguments and which of our variables it was given.
 TELLS = """
 import os, sys
@@ -504,6 +506,10 @@ FAULTY = {
     "a notice of no end": (
         {"argv": ["x"], "notify": {"on": ["end"], "webhook": {"url": "x"}}},
         "notify.on.0",
+    ),
+    "a date in a notice": (
+        {"argv": ["x"], "notify": {"on": ["lost"], "sms": A_DATE}},
+        "notify.sms.params.at",
     ),
     "a secret that is none": (
         {
