@@ -36,6 +36,8 @@ from .webhooks import Notice, Webhooks, due_hosts, due_times
 LEASE_SECONDS = 60.0
 # Until a message is tried again that could not be kept.
 SMS_AGAIN_SECONDS = 60.0
+# For which who sweeps up waits for couriers, so that many are told in a round.
+ROUND_SECONDS = 1.0
 # What slow receivers may hold up the end of the service.
 CLOSE_SECONDS = 1.0
 
@@ -103,9 +105,10 @@ class Endings:
 
     def tell_missed(self) -> None:
         """Tell what is due of what was not told before."""
+        deadline = time.monotonic() + ROUND_SECONDS
         for row in self._tasks.untold(self._host, now=time.time()):
             try:
-                self._tell_if_free(row)
+                self._tell_if_free(row, seconds=deadline - time.monotonic())
             except StorageUnavailable:
                 raise
             except Exception:  # the others are to be told all the same
@@ -115,10 +118,10 @@ class Endings:
         """Cut what takes long; return whether nobody is on the way any more."""
         return self._couriers.close(seconds=CLOSE_SECONDS, cut=self._webhooks.close)
 
-    def _tell_if_free(self, row: Mapping[str, Any]) -> None:
-        """Tell an end, unless that would be for a courier and none is free."""
+    def _tell_if_free(self, row: Mapping[str, Any], *, seconds: float) -> None:
+        """Tell an end, unless that is for a courier and none is free in time."""
         hosts = due_hosts(read_notices(row["notify"]))
-        if hosts and not self._couriers.are_free(hosts):
+        if hosts and not self._couriers.wait_until_free(hosts, seconds=seconds):
             return
         if found := self._tasks.find(row["task_id"]):
             self.tell_end(TaskRecord.from_row(found))

@@ -32,6 +32,14 @@ class Couriers:
         is_room = self._running < MOST and busiest < MOST_OF_HOST
         return is_room and not self._closing
 
+    def wait_until_free(self, hosts: Collection[str], *, seconds: float) -> bool:
+        """Wait for one who may go to these hosts; return whether there is."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closing or self.are_free(hosts), seconds
+            )
+            return self.are_free(hosts)
+
     def send(self, hosts: Collection[str], errand: Callable[[], None]) -> bool:
         """Have an errand done at these hosts; return False where nobody is free."""
         hosts = set(hosts)
@@ -58,6 +66,7 @@ class Couriers:
         deadline = time.monotonic() + seconds
         with self._changed:
             self._closing = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not self._running, seconds / 2)
         cut()
         with self._changed:

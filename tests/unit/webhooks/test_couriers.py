@@ -38,6 +38,18 @@ def test_an_errand_at_two_hosts_counts_for_both(door):
     assert close(couriers)
 
 
+def test_who_waits_for_one_goes_on_when_one_is_back_or_none_comes_any_more(door):
+    couriers = Couriers()
+    for _ in range(MOST_OF_HOST):
+        couriers.send(["a"], door.wait)
+    assert not couriers.wait_until_free(["a"], seconds=0.01)
+    assert couriers.wait_until_free(["b"], seconds=0)
+    door.set()
+    assert couriers.wait_until_free(["a"], seconds=20)
+    assert close(couriers)
+    assert not couriers.wait_until_free(["a"], seconds=20)
+
+
 def test_one_whose_errand_fails_comes_back(monkeypatch):
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     couriers = Couriers()
