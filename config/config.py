@@ -27,6 +27,7 @@ from config.settings import (
     seconds,
     text,
     url,
+    url_prefixes,
     username,
 )
 from config.sms import SmsSettings
@@ -45,6 +46,9 @@ _CHILD_DEFAULTS = {
 # What is signed or remembered for as long as this service runs, and written nowhere.
 # Workers are forked from the process that has it, so that they have the same.
 _RUN_KEY = secrets.token_bytes(32)
+
+# With the type that the setting has.
+_NO_PREFIX: tuple[str, ...] = ()
 
 # SQLite in memory, which no other worker sees.
 _NO_FILE = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
@@ -140,6 +144,12 @@ class BaseConfig(SmsSettings):
     )
     EXEC_OUTPUT_TAIL_BYTES = Setting(
         integer(4096, 10**9), 1024 * 1024, "kept of an output's end", unit="B"
+    )
+    NOTIFY_URL_PREFIXES = Setting(
+        url_prefixes,
+        _NO_PREFIX,
+        "what a webhook's URL begins with that is told of the end of a command, by "
+        "commas; unset: none is",
     )
     IOSTAT_SYNC_SECONDS = Setting(
         integer(1, 3600),

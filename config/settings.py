@@ -13,6 +13,12 @@ from envparse import ConfigurationError, Env
 
 T = TypeVar("T")
 
+# A path has no %, so that it is what it says.
+_URL_PREFIX = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+    r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~!$&'()*+;=:@-]*)*"
+)
+
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -153,6 +159,15 @@ def names(value: str) -> tuple[str, ...]:
     return found
 
 
+def url_prefixes(value: str) -> tuple[str, ...]:
+    """Take what URLs may begin with, between commas or spaces."""
+    found = tuple(re.split(r"[,\s]+", value.strip(", ")))
+    for each in found:
+        if not _URL_PREFIX.fullmatch(each) or not _has_port(each):
+            raise ValueError(f"has {each!r}, which is no http://HOST/ or https://HOST/")
+    return found
+
+
 def pairs(value: str) -> dict[str, str]:
     """Take pairs of NAME=VALUE between commas."""
     found = dict(part.strip().partition("=")[::2] for part in value.split(","))
@@ -217,6 +232,14 @@ def choice(*words: str) -> Callable[[str], str]:
         raise ValueError(f"is not one of {', '.join(words)}")
 
     return cast
+
+
+def _has_port(value: str) -> bool:
+    """Return whether a URL's port, and its address of IPv6, is one."""
+    try:
+        return urlsplit(value).port != 0
+    except ValueError:
+        return False
 
 
 def url(*schemes: str) -> Callable[[str], str]:

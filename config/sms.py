@@ -131,7 +131,8 @@ class SmsSettings(Settings):
     PUBLIC_URL = Setting(
         url("https", "http"),
         "",
-        "where vendors reach this service from outside; unset: no delivery receipts",
+        "where this service is reached from outside; unset: no delivery receipts, no "
+        "links in webhooks",
     )
     SMS_PROVIDER = Setting(
         names,

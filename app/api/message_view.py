@@ -8,7 +8,6 @@ from flask import Response, request, url_for
 
 from app.api.errors import problem
 from app.api.rendering import render_json
-from app.api.task_view import moment
 from app.errors import (
     SmsFailed,
     SmsReceiverLimited,
@@ -16,6 +15,7 @@ from app.errors import (
     SmsRejected,
     SmsUnreachable,
 )
+from app.moment import moment
 from app.sms.record import Message, Verdict
 
 _STATUS_OF = {

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -55,11 +54,6 @@ def render_nothing() -> Response:
     response = Response(status=204)
     del response.headers["Content-Type"]
     return response
-
-
-def rfc3339(moment: datetime) -> str:
-    """Return a moment in UTC, as RFC 3339 has it, with a `Z`."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def prefers_text() -> bool:

@@ -1,14 +1,15 @@
 """A task as it is shown."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 from flask import request, url_for
 
-from app.api.rendering import rfc3339
 from app.api.resource import services
 from app.errors import MessageNotFound
+from app.moment import moment
+from app.tasks.notice import read_notices, shown_url
 from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
 
@@ -36,7 +37,7 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "usage": _usage(task),
         "stderr": _stderr(task),
         "detached": task.detached or None,
-        "notify": _notify(task),
+        **_notices(task),
         "position": services().lookup.position(task),
     }
     return {
@@ -57,11 +58,6 @@ def href_of(task_id: str) -> str:
     """Return the path of a task, in the version of the route that is asked."""
     version = (request.endpoint or "").partition(".")[0]
     return url_for("v2.task" if version == "v2" else "v3.task", task_id=task_id)
-
-
-def moment(seconds: float | None) -> str | None:
-    """Return a time as it is shown."""
-    return None if seconds is None else rfc3339(datetime.fromtimestamp(seconds, UTC))
 
 
 def _progress(task: TaskRecord) -> dict[str, int | None] | None:
@@ -104,13 +100,38 @@ def _message(message_id: str) -> dict[str, Any]:
         return {"id": message_id}
 
 
-def _notify(task: TaskRecord) -> dict[str, Any] | None:
-    """Return who is told of the end; to whom is in the message alone."""
-    if task.notify is None:
-        return None
-    notice = json.loads(task.notify)
-    shown = {name: notice.get(name) for name in ("on", "message_id")}
+def _notices(task: TaskRecord) -> dict[str, Any]:
+    """Return who is told of the end; where there are several, all of them as well."""
+    shown = [_notice(each) for each in read_notices(task.notify)]
+    return {
+        "notify": shown[0] if shown else None,
+        "notifies": shown if len(shown) > 1 else None,
+    }
+
+
+def _notice(notice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a notice; to whom its message goes is in the message alone."""
+    shown = {name: notice.get(name) for name in ("on", "by", "message_id")}
+    if "webhook" in notice:
+        shown["webhook"] = _webhook(notice)
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _webhook(notice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how far a webhook is told, without what is secret."""
+    webhook = notice["webhook"]
+    known = {
+        "id": webhook.get("id"),
+        "status": webhook.get("status"),
+        "detail": webhook.get("detail") or None,
+        "delivered": moment(webhook.get("delivered")),
+    }
+    return {
+        "url": shown_url(notice),
+        "state": webhook.get("state", "waiting"),
+        "attempts": webhook.get("attempts", 0),
+        **{name: value for name, value in known.items() if value is not None},
+    }
 
 
 def _links(task: TaskRecord) -> list[dict[str, str]]:
@@ -118,9 +139,10 @@ def _links(task: TaskRecord) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
     if task.stderr_end_offset is not None:
         links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})
-    if message_id := (_notify(task) or {}).get("message_id"):
-        href_of_message = url_for("v3.message", message_id=message_id)
-        links.append({"rel": "message", "href": href_of_message})
+    for notice in read_notices(task.notify):
+        if message_id := notice.get("message_id"):
+            href_of_message = url_for("v3.message", message_id=message_id)
+            links.append({"rel": "message", "href": href_of_message})
     if task.finished is None:
         links.append({"rel": "cancel", "href": href, "method": "DELETE"})
     return links

@@ -5,7 +5,7 @@ What is printed is for other programs to read; the log goes to stderr.
 
 from flask import Flask
 
-from . import check, drain, sms, users
+from . import check, drain, sms, users, webhooks
 from .door import serve
 
 
@@ -16,3 +16,4 @@ def register(app: Flask) -> None:
     sms.register(app, served)
     check.register(app, served)
     drain.register(app, served)
+    webhooks.register(app, served)

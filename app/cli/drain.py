@@ -4,12 +4,11 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import click
 from flask import Flask
 
-from app.api.rendering import rfc3339
+from app.moment import moment
 from app.services import Services
 from app.services.drain import Drain
 from app.tasks.record import TaskRecord
@@ -118,6 +117,6 @@ class _Waiting:
 
 
 def _line(task: TaskRecord) -> str:
-    since = rfc3339(datetime.fromtimestamp(task.started or task.created, UTC))
+    since = moment(task.started or task.created)
     what = printable(task.command or task.cmd or task.kind)[:_SHOWN_CHARACTERS]
     return f"{task.task_id} {task.state} {what} {task.owner or '-'} since {since}"

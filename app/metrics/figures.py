@@ -21,6 +21,8 @@ NAMESPACE = "bellhop"
 OUTCOMES = ("success", "failure", "revoked")
 #: What a provider says of a receiver.
 SMS_OUTCOMES = ("accepted", "rejected", "unknown")
+#: What came of an attempt to tell a webhook.
+WEBHOOK_OUTCOMES = ("delivered", "postponed", "given_up")
 #: What credentials are refused of.
 CREDENTIALS = ("password", "token", "signature")
 
@@ -50,6 +52,7 @@ _COUNTS = {
         "Delivery receipts that told something new.",
         ("provider", "state"),
     ),
+    "webhooks": ("Attempts to tell a webhook, by what came of them.", ("outcome",)),
 }
 # How many there are now.
 _NOW = {
@@ -186,6 +189,10 @@ class Figures:
         """Count a delivery receipt that told something new."""
         self._counts["sms_receipts"].labels(provider, state).inc()
 
+    def webhook_told(self, outcome: str) -> None:
+        """Count an attempt to tell a webhook."""
+        self._counts["webhooks"].labels(outcome).inc()
+
     def collect(self) -> Iterable[Metric]:
         """Return all that was counted, by all processes that count together."""
         if self._folder is None:
@@ -205,5 +212,7 @@ class Figures:
             self._spreads["sms_request_duration_seconds"].labels(provider)
             for outcome in SMS_OUTCOMES:
                 self._counts["sms_receivers"].labels(provider, outcome)
+        for outcome in WEBHOOK_OUTCOMES:
+            self._counts["webhooks"].labels(outcome)
         for via in CREDENTIALS:
             self._counts["credentials_refused"].labels(via)

@@ -57,6 +57,7 @@ from .building import (
     CLOSE_SECONDS,
     build_auth,
     build_drain,
+    build_endings,
     build_figures,
     build_sampling,
     build_sms,
@@ -66,6 +67,7 @@ from .building import (
 )
 from .counting import Counting
 from .drain import Drain
+from .endings import Endings
 from .messages import Messages
 from .places import place
 from .readings import Readings
@@ -105,6 +107,7 @@ class Services:
     outbox: Outbox
     receipts: Receipts
     messages: Messages
+    endings: Endings
     sweeper: Sweeper
     samples: Samples
     sampler: Sampler
@@ -126,12 +129,11 @@ class Services:
         messages = Messages(
             outbox=sms["outbox"],
             backend=work["backend"],
-            tasks=TaskStore(database),
-            host=settings["BELLHOP_HOST"],
             places=threading.BoundedSemaphore(_places_to_send(settings["THREADS"])),
             admits=drain.check,
         )
-        work["backend"].tell_end = messages.tell_end
+        endings = build_endings(settings, database, messages, counting)
+        work["backend"].tell_end = endings.tell_end
         requests = KeptRequests(IdempotencyStore(database))
         services = cls(
             procfs=procfs,
@@ -142,6 +144,7 @@ class Services:
             scrape=Scrape(figures),
             requests=requests,
             messages=messages,
+            endings=endings,
             sweeper=build_sweeper(
                 settings,
                 database,
@@ -153,9 +156,8 @@ class Services:
                     requests.remove_old,
                     sms["outbox"].settle_lost,
                     sms["outbox"].forget_old,
-                    messages.tell_missed,
                 ],
-                tell_missed=messages.tell_missed,
+                tell_missed=endings.tell_missed,
                 counting=counting,
             ),
             close_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
@@ -196,6 +198,7 @@ class Services:
         """End all runs and threads of this process; safe to call twice."""
         deadline = time.monotonic() + self.close_seconds
         still_running = self.backend.close(seconds=self.close_seconds)
+        bringing = not self.endings.close()
         self.notices.close()
         self.gateway.close()
         sweeping, sampling = (
@@ -204,10 +207,11 @@ class Services:
         )
         self.samples.close()
         self.database.close()
-        if still_running or sweeping or sampling:
+        if still_running or bringing or sweeping or sampling:
             log.error(
                 "services.not_closed",
                 runs=still_running,
+                webhooks=bringing,
                 sweeper=sweeping,
                 sampler=sampling,
             )

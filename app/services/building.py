@@ -41,9 +41,15 @@ from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
 from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
+from app.webhooks.sender import Sender
+from app.webhooks.target import Targets
+from app.webhooks.teller import Teller
 
 from .counting import Counting
 from .drain import Drain
+from .endings import Endings
+from .messages import Messages
+from .webhooks import Webhooks
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
@@ -239,6 +245,28 @@ def _receipts_url(settings: Mapping[str, Any], provider: str) -> str | None:
         return None
     path = f"/api/sms/receipts/{provider}/{settings['SMS_RECEIPTS_SECRET']}"
     return f"{settings['PUBLIC_URL'].rstrip('/')}{path}"
+
+
+def build_endings(
+    settings: Mapping[str, Any],
+    database: Database,
+    messages: Messages,
+    counting: Counting,
+) -> Endings:
+    """Return what tells the ends of tasks."""
+    teller = Teller(
+        Targets(settings["NOTIFY_URL_PREFIXES"]),
+        Sender(),
+        secret_key=settings["SECRET_KEY"],
+    )
+    return Endings(
+        tasks=TaskStore(database),
+        host=settings["BELLHOP_HOST"],
+        messages=messages,
+        webhooks=Webhooks(
+            teller, public_url=settings["PUBLIC_URL"], observe=counting.webhook
+        ),
+    )
 
 
 def build_sampling(settings: Mapping[str, Any], procfs: Procfs) -> dict[str, Any]:

@@ -43,6 +43,10 @@ class Counting:
         words = [type(outcome).__name__.lower() for outcome in outcomes]
         self._figures.sms_answered(provider, words, seconds=seconds)
 
+    def webhook(self, outcome: str) -> None:
+        """Count an attempt to tell a webhook."""
+        self._figures.webhook_told(outcome)
+
     def receipt(self, provider: str, state: SmsState) -> None:
         """Count a delivery receipt that told something new."""
         self._figures.receipt_taken(provider, state)

@@ -50,6 +50,10 @@ _TAKE_OVER = Change(
         tasks.c.state == sa.bindparam("seen_state"),
     )
 )
+_SEEN_TELL_AT = sa.bindparam("seen_tell_at", type_=sa.Double)
+_TELL = Change(
+    _UPDATE.where(UNTOLD, tasks.c.tell_at.is_not_distinct_from(_SEEN_TELL_AT))
+)
 _OF_SLOT = tasks.c.slot == sa.bindparam("of_slot")
 _HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
@@ -323,16 +327,25 @@ class TaskStore:
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def untold(self, host: str) -> Sequence[Row]:
-        """Return the tasks of a host that have ended, and nobody was told."""
-        ended = tasks.c.finished.is_not(None)
-        query = sa.select(tasks).where(self._of_host(host), UNTOLD, ended)
-        with self._database.read() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+    def untold(self, host: str, *, now: float) -> Sequence[Row]:
+        """Return of a host's tasks whose end is to be told now their ids and `notify`.
 
-    def keep_told(self, task_id: str, *, notify: str, at: float) -> None:
-        """Keep that the end of a task was told, or is not to be."""
-        self._change(_CHANGE, of_id=task_id, notify=notify, notified=at)
+        Every two seconds somebody asks: the few that are not told have an index.
+        """
+        # As such an index of `finished` would be taken, which has all that are kept.
+        ended = sa.func.coalesce(tasks.c.finished, 0) > 0
+        due = sa.func.coalesce(tasks.c.tell_at, 0) <= now
+        query = sa.select(tasks.c.task_id, tasks.c.notify)
+        untold = query.where(self._of_host(host), UNTOLD, ended, due)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(untold).mappings()]
+
+    def tell(self, task_id: str, *, seen: float | None, **values: Any) -> bool:
+        """Write how far the telling of a task's end is, if it is as it was seen.
+
+        `seen` is its `tell_at`. Return False where another was first, or all is told.
+        """
+        return self._change(_TELL, of_id=task_id, seen_tell_at=seen, **values)
 
     def expired(
         self, host: str, *, finished_before: float, keep: int, limit: int

@@ -12,6 +12,7 @@ from app.processes.program import Program
 from app.schema import Schema
 from app.template import Template, written
 
+from .notice import BY_CATALOGUE, NOTICE
 from .order import Order, Wish
 from .parameter import Parameter
 
@@ -69,6 +70,7 @@ ENTRY = Schema(
             "users": {"type": "array", "items": {"type": "string", "minLength": 1}},
             "on_overflow": {"enum": ["drop", "end"]},
             "detached": {"type": "boolean"},
+            "notify": NOTICE,
             "params": {
                 "type": "object",
                 "propertyNames": {"pattern": "[a-z][a-z0-9_]*"},
@@ -117,6 +119,7 @@ class Entry:
         self._cwd: str | None = document.get("cwd")
         self.limits = Limits(**document.get("limits", {}))
         self.users: Sequence[str] | None = document.get("users")
+        self.notify: Mapping[str, Any] | None = document.get("notify")
 
     def is_for(self, user: str | None) -> bool:
         """Return whether that user may run it; one without `users` is for all."""
@@ -171,6 +174,7 @@ class Entry:
             max_running=self.max_running,
             ends_on_overflow=self._ends_on_overflow,
             is_detached=self.is_detached or bool(wish.detached),
+            notify=() if self.notify is None else ({**self.notify, **BY_CATALOGUE},),
         )
 
     def params_of(self, words: Sequence[str]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class Order:
     `params` are its parameters, less what is secret; `cmd` is the text that was asked
     for, where it was a text. One that
     `ends_on_overflow` is ended where its output is longer than what is kept.
-    `notify` says who is told of its end. One that `is_detached` outlives the service.
+    `notify` are those who are told of its end, the caller's own first. One that
+    `is_detached` outlives the service.
     """
 
     command: Command
@@ -46,7 +47,7 @@ class Order:
     max_running: int | None = None
     ends_on_overflow: bool = False
     is_detached: bool = False
-    notify: Mapping[str, Any] | None = None
+    notify: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)

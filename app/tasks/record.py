@@ -17,8 +17,8 @@ class TaskRecord:
     parameters as JSON, `cmd` is the text that was asked for. `polled_offset` and
     `polled_end` say what polls have given. `stderr_…` are None where stderr goes into
     the output; `is_queued` says that the task waits for room. `result` is JSON, as is
-    `notify`: who is told of its end, which was done with at `notified` and is tried
-    again at `tell_at`. One that is `detached` has a process of its own as its `worker`.
+    `notify`: who are told of its end, which was done with at `notified` and is gone on
+    with at `tell_at`. One that is `detached` has a process of its own as its `worker`.
     """
 
     task_id: str

@@ -61,7 +61,7 @@ class Runs:
         """Start what a wish asks for; raises as :meth:`start`."""
         order = self._catalogue.order(wish, user=origin.owner)
         if wish.notify is not None:
-            order = replace(order, notify=wish.notify)
+            order = replace(order, notify=(wish.notify, *order.notify))
         return self._backend.submit(order, origin, patience=patience)
 
     def is_used(self, uuid: str) -> bool:

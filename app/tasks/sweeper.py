@@ -102,6 +102,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Do one round, whoever's turn it is."""
         self._end_lost()
+        self._tell_missed()
         self._expire()
         self._keep_house()
         if time.monotonic() >= self._next_stray_look:
@@ -146,7 +147,6 @@ class Sweeper:
             self._detached.kill(task.task_id)
             self._write_lost(task)
         log.warning("tasks.lost", count=len(lost), survivors=survivors)
-        self._tell_missed()
 
     def _write_lost(self, task: TaskRecord) -> None:
         task_id = task.task_id

@@ -9,7 +9,7 @@ import math
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
@@ -126,7 +126,7 @@ class ThreadBackend:
             command=order.name,
             params=_json(order.params),
             max_running=order.max_running,
-            notify=_json(order.notify),
+            notify=_json(order.notify or None),
             stderr_end_offset=0 if order.command.separate_stderr else None,
             detached=order.is_detached,
         )
@@ -591,5 +591,5 @@ class ThreadBackend:
             self._outputs.give_back(task.output.stdout)
 
 
-def _json(document: Mapping[str, Any] | None) -> str | None:
+def _json(document: Mapping[str, Any] | Sequence[Any] | None) -> str | None:
     return None if document is None else json.dumps(document)

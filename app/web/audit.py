@@ -5,7 +5,7 @@ from flask import Response
 from app.api.pages import cut
 from app.api.resource import services
 from app.api.schemas.user import AUDIT_QUERY, OUTCOMES
-from app.api.task_view import moment
+from app.moment import moment
 
 from .frame import render
 from .listing import asked, place

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Response, current_app, request
 
 from app.api.resource import services
-from app.api.task_view import moment
 from app.errors import TaskNotFound
+from app.moment import moment
 from app.tasks.record import TaskRecord
 
 from . import fields

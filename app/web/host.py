@@ -5,9 +5,9 @@ from typing import Any
 
 from flask import Response, current_app, url_for
 
-from app.api.rendering import rfc3339
 from app.api.resource import services
 from app.host.samples import Sample
+from app.moment import rfc3339
 
 from .duration import lasting
 from .frame import render

@@ -10,9 +10,10 @@ from flask import Response, request, stream_with_context, url_for
 
 from app.api.rendering import TEXT
 from app.api.resource import services
-from app.api.task_view import moment, outline
+from app.api.task_view import outline
 from app.api.task_view import show as show_task
 from app.errors import CommandNotFound
+from app.moment import moment
 from app.tasks.output import STDERR, STDOUT, STREAMS
 from app.tasks.record import TaskRecord
 

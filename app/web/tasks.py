@@ -7,7 +7,7 @@ from flask import Response
 from app.api.pages import cut
 from app.api.resource import services
 from app.api.schemas.task import KINDS, TASKS_QUERY
-from app.api.task_view import moment
+from app.moment import moment
 from app.tasks.states import State
 
 from .duration import lasting

@@ -7,9 +7,9 @@ from flask import Response, current_app, request
 from app.api.pages import cut
 from app.api.resource import services
 from app.api.schemas.page import PAGE_QUERY
-from app.api.task_view import moment
 from app.auth.accounts import PASSWORD_MAX_LENGTH, USERNAME, USERNAME_MAX_LENGTH
 from app.auth.permissions import ORDINARY, Scope, scopes_of
+from app.moment import moment
 
 from .frame import render
 from .listing import asked, place

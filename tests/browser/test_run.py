@@ -22,6 +22,7 @@ SETTINGS = {
     "EXEC_ALLOW_SHELL": "1",
     "EXEC_OUTPUT_HEAD_BYTES": str(HEAD_BYTES),
     "EXEC_OUTPUT_TAIL_BYTES": str(TAIL_BYTES),
+    "NOTIFY_URL_PREFIXES": "http://127.0.0.1:1/",  # where nobody is
 }
 
 # What the page knows of its first output; lines that are not in the document too.
@@ -104,6 +105,27 @@ def test_lines_are_seen_as_they_are_written(
     expect(page.locator("[data-fact=exit]")).to_have_text("3")
     expect(page.locator("#said")).to_have_text("Failed")
     expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+
+
+def test_how_far_its_webhook_is_stands_with_its_facts(
+    service: Server, page: Page
+) -> None:
+    webhook = {"url": "http://127.0.0.1:1/hook?token=secret-word"}
+    notify = {"on": ["success"], "webhook": webhook}
+    task_id = start(service, cmd="true", notify=notify)
+
+    def attempts() -> int:
+        task = service.get(f"/v3/task/{task_id}", auth=ADMIN).json()
+        return int(task["notify"]["webhook"]["attempts"])
+
+    wait_until(attempts)
+    opened(page, task_id)
+    expect(page.locator("[data-fact=webhook]")).to_have_text(
+        "http://127.0.0.1:1/hook · to be told"
+        " · has not answered: ConnectionRefusedError"
+    )
+    expect(page.locator("[data-fact=message]")).to_be_hidden()
+    assert "secret-word" not in page.content()
 
 
 def test_whatever_is_written_is_text_and_nothing_of_it_is_done(

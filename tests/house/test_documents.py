@@ -184,7 +184,7 @@ def _is_served(routes: Map, method: str, path: str) -> bool:
 
 def _commands(code: str, known: Known) -> Iterator[str]:
     """Give each command of the terminal that is named and is none."""
-    for words in re.findall(r"flask --app server((?: [a-z]+)*)", code):
+    for words in re.findall(r"flask --app server((?: [a-z-]+)*)", code):
         group: click.Command | None = known.commands
         for word in words.split():
             if not isinstance(group, click.Group):

@@ -21,6 +21,7 @@ HALL = "app.services"
 GROUND = {
     "app.errors": (),
     "app.finding": (),
+    "app.moment": (),
     "app.schema": ("jsonschema", "app.errors"),
     "app.template": (),
     "app.turn": (),
@@ -236,6 +237,9 @@ def test_all_of_the_house_is_looked_at() -> None:
         ("app/sms/gateway.py", "from werkzeug.utils import import_string"),
         ("app/sms/gateway.py", "from app.tasks.states import State"),
         ("app/auth/tokens.py", "from app.sms.gateway import SmsGateway"),
+        ("app/webhooks/sender.py", "from app.tasks.record import TaskRecord"),
+        ("app/webhooks/sender.py", "from app.storage.task_store import TaskStore"),
+        ("app/tasks/notice.py", "from app.webhooks.signature import read_secret"),
         ("app/errors.py", "from app.tasks.states import State"),
         ("app/errors.py", "from werkzeug.exceptions import NotFound"),
         ("app/errors.py", "import jsonschema"),

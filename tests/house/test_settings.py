@@ -30,7 +30,13 @@ SETTINGS: dict[str, Setting[Any]] = {
 UNITS = {"": "", "B": ", in bytes", "s": ", in seconds"}
 
 #: Types by their casts, as the docs name them.
-_NAMED = {"boolean": "boolean", "names": "names", "pairs": "pairs", "quotas": "limits"}
+_NAMED = {
+    "boolean": "boolean",
+    "names": "names",
+    "pairs": "pairs",
+    "quotas": "limits",
+    "url_prefixes": "prefixes of URLs",
+}
 
 #: What the code works out, and what the docs say of it.
 WORKED_OUT = {

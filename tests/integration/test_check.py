@@ -304,6 +304,11 @@ FAULTS: dict[str, tuple[Seed, str, str]] = {
         "command x",
         "no prlimit",
     ),
+    "an end that nobody can be told": (
+        entry('notify = {on = ["lost"], webhook = {url = "https://x.test/canary"}}'),
+        "command x",
+        "notify.webhook.url is below none of NOTIFY_URL_PREFIXES",
+    ),
     "templates with a typing error": (
         templates("[templates.x]\ntext = 3\n"),
         "SMS_TEMPLATES",

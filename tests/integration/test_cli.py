@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from app.webhooks.signature import read_secret
 from tests.callers import ADMIN, PASSWORD, issue_token, production
 from tests.postgres import Postgres
 from tests.servers import PROJECT, Server
@@ -109,6 +110,12 @@ class TestUsers:
     def test_the_first_user_is_none_where_that_is_said(self, flask: Run) -> None:
         done(flask("user", "add", "bob", "--no-admin", "--password", "bob's password"))
         assert done(flask("user", "list")) == ["bob"]
+
+    def test_the_secret_of_webhooks_is_that_of_the_service(self, flask: Run) -> None:
+        [secret] = done(flask("webhook-secret"))
+        assert len(read_secret(secret)) == 32
+        assert done(flask("webhook-secret")) == [secret]
+        assert done(flask("webhook-secret", SECRET_KEY="another")) != [secret]
 
     def test_what_cannot_be_done_is_told_in_one_line(self, flask: Run) -> None:
         make_admin(flask)

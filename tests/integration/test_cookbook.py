@@ -35,6 +35,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         ADMIN_PASSWORD=PASSWORD,
         EXEC_COMMANDS=str(folder / "commands.toml"),
         SMS_PROVIDER="console",
+        NOTIFY_URL_PREFIXES="http://127.0.0.1:9000/",
     ) as started:
         yield started
 

@@ -11,7 +11,7 @@ from app.api.resource import BaseResource, services
 from app.api.schemas.answer import a
 from app.api.schemas.page import PAGE
 from app.api.schemas.user import AUDIT_QUERY
-from app.api.task_view import moment
+from app.moment import moment
 
 _MEMBERS = (
     "actor",

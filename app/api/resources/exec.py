@@ -175,9 +175,9 @@ def _notice_faults(notice: Any) -> list[Fault]:
     """Return what would keep the end from being told; its form is looked at before."""
     if NOTIFY.faults(notice):
         return []
-    if identity := caller():
+    if "sms" in notice and (identity := caller()):
         identity.require(Scope.SMS)
-    return services().messages.notice_faults(notice)
+    return services().endings.faults(notice)
 
 
 def _started(body: dict[str, Any]) -> Response:

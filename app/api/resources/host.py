@@ -16,7 +16,6 @@ from app.api.rendering import (
     render_head,
     render_json,
     render_text,
-    rfc3339,
 )
 from app.api.resource import BaseResource, services
 from app.api.schemas.answer import STRING, a
@@ -31,6 +30,7 @@ from app.errors import (
     WaitersExceeded,
 )
 from app.host.iostat import Sample, iostat_samples, render_header, render_sample
+from app.moment import rfc3339
 
 
 class Uptime(BaseResource):

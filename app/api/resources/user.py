@@ -20,7 +20,6 @@ from app.api.schemas.user import (
     USER_CHANGES,
     USERS_QUERY,
 )
-from app.api.task_view import moment
 from app.auth.tokens import Token
 from app.errors import (
     AccountExists,
@@ -29,6 +28,7 @@ from app.errors import (
     LastAdmin,
     TokenNotFound,
 )
+from app.moment import moment
 
 # Anything else has never been given out; a database may refuse to look for it.
 _TOKEN_ID = re.compile(r"[0-9a-f-]{36}")

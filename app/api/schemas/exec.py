@@ -1,8 +1,8 @@
 """What the routes take that start a command."""
 
 from app.api.schemas.answer import INTEGER, STRING, a, an_array, an_object, or_null
-from app.api.schemas.sms import PARAMS, RECEIVERS, TEMPLATE
 from app.schema import Schema
+from app.tasks.notice import NOTICE
 
 EXEC_BODY = Schema(
     {
@@ -16,32 +16,7 @@ EXEC_BODY = Schema(
 
 WAIT_SECONDS = 60
 
-# Who is told of the end, and of which ends.
-_NOTIFY = {
-    "type": "object",
-    "properties": {
-        "on": {
-            "type": "array",
-            "items": {"enum": ["success", "failure", "revoked", "lost"]},
-            "minItems": 1,
-            "uniqueItems": True,
-        },
-        "sms": {
-            "type": "object",
-            "properties": {
-                "receivers": RECEIVERS,
-                "template": TEMPLATE,
-                "params": PARAMS,
-            },
-            "required": ["receivers", "template"],
-            "additionalProperties": False,
-        },
-    },
-    "required": ["on", "sms"],
-    "additionalProperties": False,
-}
-
-NOTIFY = Schema(_NOTIFY)
+NOTIFY = Schema(NOTICE)
 
 #: What is run is one of the first three; a command of the catalogue has parameters.
 WISH_BODY = Schema(
@@ -59,7 +34,7 @@ WISH_BODY = Schema(
             "stderr": {"enum": ["merge", "separate"]},
             "wait_seconds": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS},
             "detached": {"type": "boolean"},
-            "notify": _NOTIFY,
+            "notify": NOTICE,
         },
         "additionalProperties": False,
         "examples": [

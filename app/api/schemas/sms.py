@@ -13,19 +13,10 @@ from app.api.schemas.answer import (
 from app.api.schemas.page import TEXT, page_query
 from app.schema import Schema
 from app.sms.message import Category, State
+from app.tasks.notice import PARAMS, RECEIVERS, TEMPLATE
 
 # Twilio's longest; the others have none, or a longer one.
 VALIDITY_SECONDS = 36_000
-
-RECEIVERS = {
-    "type": ["string", "array"],
-    "minLength": 1,
-    "minItems": 1,
-    "items": {"type": "string", "minLength": 1},
-}
-TEMPLATE = {"type": "string", "minLength": 1, "maxLength": 200}
-# What is wrong with it is told by its template, without the value.
-PARAMS = {"type": "object"}
 
 _MEMBERS = {
     "receivers": RECEIVERS,

@@ -54,6 +54,25 @@ OUTPUT_QUERY = Schema(
 
 _LENGTHS = an_object(end_offset=INTEGER, dropped_bytes=INTEGER)
 
+_NOTICE = an_object(
+    on=an_array(STRING),
+    optional={
+        "by": {"const": "catalogue"},
+        "message_id": STRING,
+        "webhook": an_object(
+            url={**STRING, "description": "without its query"},
+            state={"enum": ["waiting", "delivered", "failed"]},
+            attempts=INTEGER,
+            optional={
+                "id": {**STRING, "description": "the same in each attempt"},
+                "status": {**INTEGER, "description": "of the last answer"},
+                "detail": {**STRING, "description": "why it was not taken"},
+                "delivered": TIME,
+            },
+        ),
+    },
+)
+
 _LEFT_OUT_UNTIL_KNOWN = {
     "command": STRING,
     "params": {"type": "object", "description": "those of the command, less secrets"},
@@ -69,7 +88,8 @@ _LEFT_OUT_UNTIL_KNOWN = {
     "usage": an_object(cpu_seconds=NUMBER, max_rss_bytes=or_null(INTEGER)),
     "stderr": _LENGTHS,
     "detached": {**BOOLEAN, "description": "whether it outlives the service"},
-    "notify": an_object(on=an_array(STRING), optional={"message_id": STRING}),
+    "notify": {**_NOTICE, "description": "who is told of its end, the caller's first"},
+    "notifies": {**an_array(_NOTICE), "description": "all, where there are several"},
     "position": {**INTEGER, "description": "its place in the queue"},
     "result": {
         "type": ["object", "string"],

@@ -37,6 +37,7 @@ def findings(
     yield from _of_number(len(entries), settings)
     for entry in entries:
         found = [*_of_program(entry), *_of_limits(entry)]
+        found += _of_notice(entry, services, knows_users=knows_users)
         if knows_users:
             found += _of_users(entry, services)
         yield from found or [Finding(_name(entry), f"runs {entry.program.find()}")]
@@ -84,6 +85,17 @@ def _of_limits(entry: Entry) -> Iterator[Finding]:
     if entry.has_limits and find_prlimit() is None:
         words = "has limits, and there is no prlimit that could set them"
         yield Finding.fault(_name(entry), words, "install util-linux")
+
+
+def _of_notice(
+    entry: Entry, services: Services, *, knows_users: bool
+) -> Iterator[Finding]:
+    # Whom a message goes to may be somebody of the directory, which is in the database.
+    seen = {n: v for n, v in (entry.notify or {}).items() if knows_users or n != "sms"}
+    for fault in services.endings.faults(seen):
+        words = f"nobody can be told of its end: {fault.path} {fault.message}"
+        remedy = "correct the entry, NOTIFY_URL_PREFIXES or the templates"
+        yield Finding.fault(_name(entry), words, remedy)
 
 
 def _of_users(entry: Entry, services: Services) -> Iterator[Finding]:

@@ -131,7 +131,8 @@ def test_every_default_is_one_that_could_be_set(
         if isinstance(getattr(BaseConfig, setting), Setting):
             value = before[setting]
             if value is not None:
-                monkeypatch.setenv(setting, str(value))
+                several = isinstance(value, tuple)
+                monkeypatch.setenv(setting, ",".join(value) if several else str(value))
     assert vars(read_config(name)) == before
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from app.webhooks.target import Targets
 from config.settings import (
     Setting,
     Settings,
@@ -23,6 +24,7 @@ from config.settings import (
     seconds,
     text,
     url,
+    url_prefixes,
     word,
 )
 
@@ -280,6 +282,60 @@ def test_no_host_is_called_what_cannot_stand_in_a_path(
     assert host_name(as_host_name(given)) == cleaned
 
 
+@pytest.mark.parametrize(
+    ("given", "prefixes"),
+    [
+        ("https://hooks.example.com", ("https://hooks.example.com",)),
+        ("http://127.0.0.1:9000/", ("http://127.0.0.1:9000/",)),
+        ("https://[::1]:8443/a/b", ("https://[::1]:8443/a/b",)),
+        ("https://a.test/x, http://b.test", ("https://a.test/x", "http://b.test")),
+        (" https://a.test/ https://b.test/ ", ("https://a.test/", "https://b.test/")),
+    ],
+)
+def test_prefixes_of_urls_are_between_commas_or_spaces(
+    given: str, prefixes: tuple[str, ...]
+) -> None:
+    assert url_prefixes(given) == prefixes
+    Targets(prefixes)  # takes them as well
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        " , ",
+        "hooks.example.com",
+        "ftp://x.test/",
+        "https://",
+        "https:///x",
+        "https://u:p@x.test/",
+        "https://x.test/?a=b",
+        "https://x.test/#a",
+        "https://x.test/%2e%2e/",
+        "https://x.test/a/../b",
+        "https://x.test/a/..",
+        "https://x.test/./",
+        "https://x.test:0/",
+        "https://x.test:99999/",
+        "https://[::g]/",
+        "https://[1.2.3]/",
+        "https://x.test\\a",
+        "https://x.test/,nonsense",
+    ],
+)
+def test_a_prefix_that_is_no_url_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match="is no http"):
+        url_prefixes(given)
+
+
+@given(st.from_regex(r"https?://[-a-z0-9.:/\[\]]{1,20}", fullmatch=True))
+def test_a_prefix_that_is_taken_is_one_that_can_be_told(given: str) -> None:
+    try:
+        [taken] = url_prefixes(given)
+    except ValueError:
+        return
+    Targets([taken]).check(f"{taken}/x")
+
+
 def test_names_are_between_commas() -> None:
     assert names("aliyun") == ("aliyun",)
     assert names(" aliyun, huawei ,x") == ("aliyun", "huawei", "x")
@@ -482,9 +538,9 @@ def test_two_settings_objects_do_not_share_values(
     "cast",
     [
         *(integer(1, 9), seconds(1, 9), boolean, choice("a")),
-        *(word, host_name, names, pairs, quotas),
+        *(word, host_name, names, pairs, quotas, url_prefixes),
     ],
 )
 def test_no_cast_takes_nothing(cast: Callable[[str], object]) -> None:
-    with pytest.raises(ValueError, match="is not"):
+    with pytest.raises(ValueError, match=r"is no"):
         cast("")

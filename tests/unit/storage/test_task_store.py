@@ -702,3 +702,45 @@ def test_a_command_that_nobody_has_run_lately_is_not_looked_for(
     assert newest(store, EVERYTHING, among=1) == {"lately": lately}
     # What others have run does not hide one's own.
     assert newest(store, Viewer("ann"), among=1).keys() == {"long ago"}
+
+
+def untold(store: TaskStore, now: float = 100.0) -> set[str]:
+    return {row["task_id"] for row in store.untold("pelican", now=now)}
+
+
+def test_what_has_ended_and_is_due_is_to_be_told(store: TaskStore) -> None:
+    ended = add_finished(store, 1.0, notify="[]")
+    later = add_finished(store, 1.0, notify="[]", tell_at=200.0)
+    add_finished(store, 1.0, notify="[]", notified=2.0)
+    add_finished(store, 1.0)
+    add(store, notify="[]")
+    assert untold(store) == {ended}
+    assert untold(store, now=200.0) == {ended, later}
+
+
+@pytest.mark.parametrize("tell_at", [None, 50.123456])
+def test_an_end_is_told_by_one_of_those_who_see_it(
+    database: Database, other: Database, tell_at: float | None
+) -> None:
+    store = TaskStore(database)
+    task_id = add_finished(store, 1.0, notify="[]", tell_at=tell_at)
+    stores = [store, TaskStore(other)] * 4
+
+    def claim(number: int) -> bool:
+        return stores[number].tell(task_id, seen=tell_at, tell_at=1000.0 + number)
+
+    won = race_threads(len(stores), claim)
+    assert sorted(won) == [False] * 7 + [True]
+    assert untold(store) == set()
+
+
+def test_who_is_late_with_what_was_told_writes_nothing(store: TaskStore) -> None:
+    task_id = add_finished(store, 1.0, notify="[]")
+    assert store.tell(task_id, seen=None, tell_at=10.0)
+    assert store.tell(task_id, seen=10.0, tell_at=20.0)  # the lease was over
+    assert not store.tell(task_id, seen=10.0, notify="[1]", notified=11.0)
+    assert store.tell(task_id, seen=20.0, notify="[2]", tell_at=None, notified=21.0)
+    assert not store.tell(task_id, seen=None, tell_at=30.0)
+    found = store.find(task_id)
+    assert found is not None
+    assert (found["notify"], found["notified"], found["tell_at"]) == ("[2]", 21.0, None)

@@ -20,6 +20,8 @@ from tests.values import ARGUMENT_BYTES, is_refused, values
 AROUND = {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
 TEXT = {"type": "string"}
 
+A_DATE = {"receivers": "x", "template": "x", **tomllib.loads("params.at = 2026-11-20")}
+
 # Says exactly which arguments and which of our variables it was given.
 TELLS = """
 import os, sys
@@ -269,6 +271,11 @@ class TestGranted:
         assert not any(entry(users=[]).is_for(user) for user in ("ann", None))
         assert all(entry().is_for(user) for user in ("ann", None))
 
+    def test_who_is_told_stands_in_every_order(self):
+        notify = {"on": ["lost"], "webhook": {"url": "https://x.test/"}}
+        assert order(entry(notify=notify)).notify == ({**notify, "by": "catalogue"},)
+        assert order(entry()).notify == ()
+
 
 class TestSize:
     """Too long is the caller's fault, said before anything is started."""
@@ -495,6 +502,22 @@ FAULTY = {
     "a stdin that is a text": ({"argv": ["x"], "stdin": "hello"}, "stdin"),
     "a user that is none": ({"argv": ["x"], "users": [""]}, "users.0"),
     "users that are a text": ({"argv": ["x"], "users": "ann"}, "users"),
+    "a notice for nobody": ({"argv": ["x"], "notify": {"on": ["lost"]}}, "notify"),
+    "a notice of no end": (
+        {"argv": ["x"], "notify": {"on": ["end"], "webhook": {"url": "x"}}},
+        "notify.on.0",
+    ),
+    "a date in a notice": (
+        {"argv": ["x"], "notify": {"on": ["lost"], "sms": A_DATE}},
+        "notify.sms.params.at",
+    ),
+    "a secret that is none": (
+        {
+            "argv": ["x"],
+            "notify": {"on": ["lost"], "webhook": {"url": "x", "secret": "whsec_"}},
+        },
+        "notify.webhook.secret",
+    ),
     "a parameter in capitals": ({"argv": ["x"], "params": {"Db": {}}}, "params"),
     "a parameter with a hyphen": ({"argv": ["x"], "params": {"a-b": {}}}, "params"),
     "a parameter with a digit first": ({"argv": ["x"], "params": {"1a": {}}}, "params"),

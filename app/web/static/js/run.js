@@ -36,7 +36,9 @@ function show(now) {
 function showFacts() {
   const { usage, output } = task;
   const memory = usage?.max_rss_bytes;
-  const message = task.notify?.message_id;
+  const notices = task.notifies ?? [task.notify ?? {}];
+  const messages = notices.map((notice) => notice.message_id).filter(Boolean);
+  const webhooks = notices.map((notice) => notice.webhook).filter(Boolean);
   const facts = {
     position: task.position,
     exit: exit(),
@@ -46,15 +48,22 @@ function showFacts() {
     dropped: output.dropped_bytes && size(output.dropped_bytes),
     started: task.started && moment(task.started),
     finished: task.finished && moment(task.finished),
-    message: message && h("a", { href: `/ui/messages/${message}` }, t("Message")),
+    message: messages.map((id) => h("div", {}, h("a", { href: `/ui/messages/${id}` }, t("Message")))),
+    webhook: webhooks.map((webhook) => h("div", {}, told(webhook))),
   };
   for (const [name, value] of Object.entries(facts)) showFact(name, value);
 }
 
 function showFact(name, value) {
   const place = $(`[data-fact=${name}]`);
-  place.parentElement.hidden = value === undefined || value === null || !value;
+  place.parentElement.hidden = !value || value.length === 0;
   if (!place.parentElement.hidden) fill(place, value);
+}
+
+/** Say how far a webhook is, with the last that was wrong. */
+function told({ url, state, detail }) {
+  const words = { delivered: t("told"), failed: t("given up"), waiting: t("to be told") }[state];
+  return [url, words, detail].filter(Boolean).join(" · ");
 }
 
 function exit() {

@@ -1,0 +1,1 @@
+"""Tells programs elsewhere what has happened: where it may, signed, and how."""
