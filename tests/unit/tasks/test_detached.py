@@ -579,6 +579,24 @@ class TestDeath:
         store.start(run.task_id, worker=str(worker))
         assert swept(run.task_id).returncode == 3
 
+    def test_what_a_dead_worker_did_not_remove_is_removed_when_it_is_old(
+        self, prepare, sweeper, store, tmp_path
+    ):
+        (kept, kept_output), (ended, ended_output) = (
+            prepare(shell("true")) for _ in range(2)
+        )
+        kept_output.leave()
+        ended_output.leave()
+        store.finish(ended.task_id, state="LOST", finished=time.time())
+        sweeper.sweep()
+        assert ended.file(".order").exists(), "it may be about to be taken on"
+        for run in (kept, ended):
+            for suffix in (".order", ".new"):
+                os.utime(run.file(suffix), (1, 1))
+        sweeper._next_stray_look = 0.0
+        sweeper.sweep()
+        assert files(tmp_path) == [f"{kept.task_id}.new", f"{kept.task_id}.order"]
+
     def test_a_damaged_one_is_lost(self, start, store, swept, tmp_path):
         run = start(shell("exit 3"))
         run.end()
