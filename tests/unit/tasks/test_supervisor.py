@@ -157,6 +157,8 @@ class TestOutput:
     ):
         with small_disk(tmp_path) as fill:
             run, output = prepare(shell("head -c 100000 /dev/zero"))
+            # The removal of what is to be run would make room.
+            run.file(".order").with_suffix(".kept").hardlink_to(run.file(".order"))
             fill()
             assert detached.hand_over(run.task_id, output) is None
             end = run.end()
