@@ -1,11 +1,15 @@
 """Runs that outlive the service, through all that may become of that."""
 
 import os
+import random
+import re
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,7 +114,9 @@ class TestEverything:
         shutil.rmtree(old)  # its process has all that it needs
         with serve(*workers, release=new) as server:
             check_goes_on(server, href)
-            wait_for_lines(server, href, 600 if soak else 40)
+            while output_of(server, href).count(b"\n") < (600 if soak else 40):
+                reload(server)
+                time.sleep(apart)
             gate.touch()
             check_end(server, href, end_of(server, href))
             got += output_of(server, href, offset=len(got))
@@ -209,6 +215,61 @@ class TestDeath:
                 assert (end["state"], end["reason"]) == ("LOST", "worker_lost")
             assert alive_with(mark) == []
             assert list((tmp_path / "instance" / "detached").iterdir()) == []
+
+    def test_whenever_workers_are_killed_each_runs_once_at_most_and_has_an_end(
+        self, serve: Serve, tmp_path: Path, soak: bool
+    ) -> None:
+        deaths, workers = (60, 4) if soak else (5, 2)
+        dice = random.Random(7)
+        over = threading.Event()
+        folder = tmp_path / "runs"
+        folder.mkdir()
+        with serve("-w", str(workers), EXEC_MAX_RUNNING="3") as server:
+            with ThreadPoolExecutor(1) as pool:
+                asking = pool.submit(keep_starting, server, folder, over)
+                for _ in range(deaths):
+                    time.sleep(dice.random())
+                    with suppress(ProcessLookupError):
+                        os.kill(dice.choice(server.workers()[1:]), signal.SIGKILL)
+                    wait_until(lambda: len(server.workers()) > workers, seconds=30)
+                over.set()
+                asking.result(60)
+            tasks = all_ended(server)
+            files = tmp_path / "instance" / "detached"
+            wait_until(lambda: not list(files.iterdir()))
+        assert tasks
+        for task in tasks:
+            ran = Path(re.findall(r">> (\S+);", task["cmd"])[0])
+            count = len(ran.read_text()) if ran.exists() else 0
+            # One that had begun goes on, whoever dies.
+            assert count == (task["state"] == "SUCCESS"), task
+            assert task["state"] in ("SUCCESS", "LOST"), task
+
+
+def keep_starting(server: Server, folder: Path, over: threading.Event) -> None:
+    """Start runs, one after the other, whatever is answered."""
+    number = 0
+    while not over.wait(0.1):
+        number += 1
+        with suppress(requests.RequestException):
+            work = f"printf 1 >> {folder}/{number}; sleep 0.3"
+            server.post("/v3/exec/", json={"cmd": work, "detached": True}, auth=ADMIN)
+
+
+def all_ended(server: Server) -> list[dict[str, Any]]:
+    """Return all tasks, once each has an end."""
+
+    def ended() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        href = "/v3/task/?limit=100"
+        while href:
+            page = server.get(href, auth=ADMIN).json()
+            found += page["tasks"]
+            links = [link for link in page["links"] if link["rel"] == "next"]
+            href = links[0]["href"] if links else ""
+        return found if all("finished" in task for task in found) else []
+
+    return wait_until(ended, seconds=90)
 
 
 class TestStop:
