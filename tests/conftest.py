@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 
 from application import create_app_by_config
 from config.config import BaseConfig, TestingConfig
+from tests.detached import end_all
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
 
@@ -47,6 +48,13 @@ def no_leaks() -> Iterator[None]:
         wait_until(lambda: not _new(before), seconds=LEAK_SECONDS)
     except AssertionError:
         pytest.fail(f"left behind: {sorted(_new(before))}")
+
+
+@pytest.fixture
+def detached_runs_end(tmp_path: Path) -> Iterator[None]:
+    """End the detached runs of a test, whose service is no more or has left them."""
+    yield
+    end_all(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -76,9 +76,16 @@ class Server:
 
 @contextmanager
 def running(
-    tmp_path: Path, *arguments: str, command: tuple[str, ...] = GUNICORN, **env: str
+    tmp_path: Path,
+    *arguments: str,
+    command: tuple[str, ...] = GUNICORN,
+    release: Path = PROJECT,
+    **env: str,
 ) -> Iterator[Server]:
-    """Start a server with `env` for settings, and stop it in the end."""
+    """Start a server with `env` for settings, and stop it in the end.
+
+    `release` is the folder of what is run.
+    """
     port = env.get("PORT") or free_port()
     settings = {
         "PATH": os.environ["PATH"],
@@ -90,7 +97,7 @@ def running(
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *command, *arguments],
-            cwd=PROJECT,
+            cwd=release,
             env=settings | env,
             stdout=output,
             stderr=output,

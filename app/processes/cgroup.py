@@ -6,13 +6,13 @@ KillMode=control-group, a container's engine) ends this one too.
 """
 
 import os
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from .table import Process, find_process, send_signal
+from .ladder import end_processes, wait_looking
+from .table import Process, find_process
 
 _PROC = Path("/proc/self")
 
@@ -44,20 +44,22 @@ class ControlGroup:
         return [process for process in found if process is not None]
 
     def kill(self) -> None:
-        """Kill all that is in it, at one word where the kernel knows that (5.14)."""
-        try:
-            (self.path / "cgroup.kill").write_text("1")
-        except OSError:
-            for process in self.others():
-                send_signal(process, signal.SIGKILL)
+        """Kill all that is in it, at one word where the kernel knows that (5.14).
 
-    def dissolve(self) -> None:
-        """Leave what is in it to the group above, and remove it."""
+        Wait for their ends: a group that somebody is about to leave cannot be removed.
+        """
+        with suppress(OSError):
+            (self.path / "cgroup.kill").write_text("1")
+        end_processes(self.others, grace_seconds=0, wait=wait_looking)
+
+    def dissolve(self) -> bool:
+        """Leave what is in it to the group above; return whether it is removed."""
         for pid in self._pids():
             with suppress(OSError):
                 _move(pid, self.path.parent)
         with suppress(OSError):
             self.path.rmdir()
+        return not self.path.exists()
 
     def _pids(self) -> Sequence[int]:
         try:

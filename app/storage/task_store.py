@@ -280,9 +280,9 @@ class TaskStore:
         """Return the newest task of a slot."""
         return self._database.first(_NEWEST, of_slot=slot)
 
-    def start(self, task_id: str, **values: Any) -> None:
-        """Write how far a task has come, unless it has finished already."""
-        self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
+    def start(self, task_id: str, **values: Any) -> bool:
+        """Write how far a task has come; return False where it has finished already."""
+        return self._change(_CHANGE_UNFINISHED, of_id=task_id, **values)
 
     def take_over(self, task_id: str, seen_worker: str, *, worker: str) -> bool:
         """Make a task that has not begun another worker's; False: somebody else did."""

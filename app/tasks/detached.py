@@ -9,14 +9,15 @@ That process, :mod:`app.tasks.supervisor`, has these files in a folder, by its t
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,15 @@ from .order import Order
 from .output_log import TaskOutput
 from .record import TaskRecord
 from .states import State
-from .supervisor import GO, REASONS
+from .supervisor import GO, READY
 from .worker import Worker
 
 # More than an end is ever long.
 _END_BYTES = 8192
 # What is read of an end; the process may be of another version than this.
 _KNOWN = {field.name for field in fields(TaskRecord)}
-_SUFFIXES = (".order", ".new", ".group", ".end")
+_GROUP = ".group"
+_SUFFIXES = (".order", ".new", _GROUP, ".end")
 # Neither the environment nor the packages of the service: it starts in half the time.
 _PROGRAM = (sys.executable, "-E", "-s", "-S", "-m", "app.tasks.supervisor")
 _PROJECT = Path(__file__).parents[2]
@@ -99,8 +101,7 @@ class DetachedRuns:
         except OSError as error:
             return _not_started(str(error))
         try:
-            self._store.start(task_id, **_begun(child))
-            _let_begin(child)
+            self._let_begin(task_id, child)
         except (StorageUnavailable, OSError) as error:
             child.kill()
             child.wait()
@@ -108,16 +109,23 @@ class DetachedRuns:
         with self._lock:
             self._children[task_id] = child
         output.leave()
-        self.cancel(task_id)  # where that was asked for before it could be told
+        # Whatever goes wrong here, the run is not ours; who sweeps up looks as well.
+        with suppress(StorageUnavailable, OSError):
+            self.cancel(task_id)  # where that was asked for before it could be told
         return None
 
     def cancel(self, task_id: str) -> None:
         """Tell the process of a run to end that, if there is one and it is to."""
-        row = self._store.find(task_id)
-        if row is not None and row["detached"] and row["cancel_requested"]:
-            task = TaskRecord.from_row(row)
-            if task.state == State.STARTED:
-                Worker.parse(task.worker).send(signal.SIGUSR1)
+        if row := self._store.find(task_id):
+            self.tell_cancelled(TaskRecord.from_row(row))
+
+    def tell_cancelled(self, task: TaskRecord) -> None:
+        """Tell the process of a run that this was cancelled, if so it is.
+
+        A service that died, or lost sight of the records, could not say it.
+        """
+        if task.detached and task.cancel_requested and task.state == State.STARTED:
+            Worker.parse(task.worker).send(signal.SIGUSR1)
 
     def settle(self, task: TaskRecord) -> TaskRecord:
         """Write down the end of a run if there is one; return the task as it is now."""
@@ -151,16 +159,22 @@ class DetachedRuns:
             group.kill()
 
     def forget(self, task_id: str) -> None:
-        """Remove the files of a run, and its control group."""
-        if group := self._group(task_id):
-            group.dissolve()
-        for suffix in _SUFFIXES:
-            self._file(task_id, suffix).unlink(missing_ok=True)
+        """Remove the files of a run, and its control group.
 
-    def task_ids(self) -> set[str]:
-        """Return the tasks that have files here."""
+        Where somebody is still about to leave that, its path is kept for another time.
+        """
+        group = self._group(task_id)
+        is_gone = group is None or group.dissolve()
+        for suffix in _SUFFIXES:
+            if is_gone or suffix != _GROUP:
+                self._file(task_id, suffix).unlink(missing_ok=True)
+
+    def task_ids(self, *, older_than_seconds: float) -> set[str]:
+        """Return the tasks that have had files here for so long."""
+        before = time.time() - older_than_seconds
         with suppress(FileNotFoundError):
-            return {path.stem for path in self._folder.iterdir()}
+            paths = self._folder.iterdir()
+            return {path.stem for path in paths if _modified(path) < before}
         return set()
 
     def close(self) -> None:
@@ -171,15 +185,28 @@ class DetachedRuns:
             self._children.clear()
 
     def _start(self, task_id: str) -> "subprocess.Popen[bytes]":
-        with _blocked(*REASONS):  # until it knows what they mean
-            return subprocess.Popen(
-                [*_PROGRAM, self._folder.absolute() / task_id],
-                stdin=subprocess.PIPE,
-                bufsize=0,
-                env={},
-                cwd=_PROJECT,
-                start_new_session=True,
-            )
+        return subprocess.Popen(
+            [*_PROGRAM, self._folder.absolute() / task_id],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={},
+            cwd=_PROJECT,
+            start_new_session=True,
+        )
+
+    def _let_begin(self, task_id: str, child: "subprocess.Popen[bytes]") -> None:
+        """Have a run begin, for which it has to be ready: nobody signals it before.
+
+        Raises ChildProcessError where it will not, or the task has ended meanwhile.
+        """
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018
+        with child.stdin as orders, child.stdout as answers:
+            if answers.read(len(READY)) != READY:
+                raise ChildProcessError("The process of the run did not start.")
+            if not self._store.start(task_id, **_begun(child)):
+                raise ChildProcessError("The task has ended already.")
+            orders.write(GO)
 
     def _end(self, task_id: str) -> dict[str, Any] | None:
         """Return what became of a run, None where it goes on."""
@@ -194,7 +221,7 @@ class DetachedRuns:
 
     def _group(self, task_id: str) -> ControlGroup | None:
         try:
-            path = self._file(task_id, ".group").read_text()
+            path = self._file(task_id, _GROUP).read_text()
         except FileNotFoundError:
             return None
         return ControlGroup(Path(path))
@@ -208,7 +235,7 @@ def _written(command: Command) -> dict[str, Any]:
     stdin = None if command.stdin is None else command.stdin.decode()
     plain = {
         "environment": dict(command.environment),
-        "cwd": command.cwd or str(Path.cwd()),
+        "cwd": str(Path(command.cwd or ".").absolute()),
         "stdin": stdin,
         "limits": vars(command.limits),
     }
@@ -221,24 +248,16 @@ def _begun(child: "subprocess.Popen[bytes]") -> dict[str, Any]:
     return {"worker": worker, "state": State.STARTED, "started": time.time()}
 
 
-def _let_begin(child: "subprocess.Popen[bytes]") -> None:
-    assert child.stdin is not None  # noqa: S101 - it is a pipe
-    with child.stdin as pipe:
-        pipe.write(GO)
-
-
 def _not_started(detail: str) -> dict[str, Any]:
     return end_of_task(State.FAILURE, "spawn_failed", detail=detail)
 
 
-@contextmanager
-def _blocked(*numbers: signal.Signals) -> Iterator[None]:
-    """Have signals wait, for this thread and what it starts."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+def _modified(path: Path) -> float:
+    """Return when a file was written to; just now if it has just been removed."""
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _write(path: Path, data: bytes, *, space: int = 0) -> None:

@@ -7,9 +7,10 @@ file, which the service reads into the record. For the files see
 
     python -m app.tasks.supervisor FOLDER/TASK_ID
 
-It begins at the line "go" on stdin. Where that ends without it, the service died before
-it had written down who runs the task: nothing is started. USR1 cancels the run, TERM
-ends it as a service's shutdown does.
+It says "ready" on stdout once signals mean to it what they are to mean, and begins at
+the line "go" on stdin. Where that ends without it, the service died before it had
+written down who runs the task: nothing is started. USR1 cancels the run, TERM ends it
+as a service's shutdown does.
 """
 
 import json
@@ -17,7 +18,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from app.processes.cgroup import ControlGroup
 from app.processes.child import Child
 from app.processes.command import Command
 from app.processes.limits import Limits
+from app.processes.table import Process
 
 from .output_log import OutputLog, TaskOutput
 
+READY = b"ready\n"
 GO = b"go\n"
 
-#: What ends a run, and the reason that is kept. Blocked before this process knows it.
-REASONS = {signal.SIGUSR1: "cancelled", signal.SIGTERM: "shutdown"}
+# What ends a run, and the reason that is kept.
+_REASONS = {signal.SIGUSR1: "cancelled", signal.SIGTERM: "shutdown"}
 
 # What an error may say of itself there.
 _DETAIL_CHARACTERS = 500
@@ -42,16 +45,23 @@ def main() -> None:
     """Run what the file beside the path in `sys.argv` says."""
     files = Path(sys.argv[1])
     order = json.loads(files.with_suffix(".order").read_bytes())
-    is_admitted = os.read(0, len(GO)) == GO
-    # What it was started with is the service's, and may be gone.
+    supervisor = _Supervisor(files, order)
+    os.write(1, READY)
+    if os.read(0, len(GO)) != GO:
+        return
+    # From here on nobody else can run it.
+    files.with_suffix(".order").unlink()
+    _let_go_of_the_service()
+    supervisor.run()
+
+
+def _let_go_of_the_service() -> None:
+    """Keep nothing that this process was started with: it may be gone."""
+    os.chdir("/")
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(nothing, descriptor)
     os.close(nothing)
-    if is_admitted:
-        # From here on nobody else can run it.
-        files.with_suffix(".order").unlink()
-        _Supervisor(files, order).run()
 
 
 class _Supervisor:
@@ -61,27 +71,27 @@ class _Supervisor:
         self._files = files
         stdout, *stderr = map(_resumed, order["outputs"])
         self._output = TaskOutput(stdout, *stderr)
-        self._group = ControlGroup.make(f"bellhop-{files.name}")
-        if self._group is not None:
-            files.with_suffix(".group").write_text(str(self._group.path))
+        self._group: ControlGroup | None = None
         self._child = Child(
             _command(order["command"]),
             mark=order["mark"],
             grace_seconds=order["grace_seconds"],
-            of_group=self._group.others if self._group is not None else tuple,
+            of_group=self._of_group,
         )
         overflow = partial(self._child.stop, "overflow")
         self._on_overflow = overflow if order["ends_on_overflow"] else None
+        self._mind_signals()
 
     def run(self) -> None:
         """Run the command; whatever happens, an end is kept."""
-        self._mind_signals()
         end: dict[str, Any] = {"reason": "internal_error"}
         try:
+            self._enter_group()
             end = self._run()
         except Exception as error:  # noqa: BLE001 - there is no log of our own
             end["detail"] = _words(error)
         finally:
+            self._leave_group()
             self._keep({**end, "finished": time.time(), **self._output.facts()})
             self._output.close()  # of which the kernel tells those who follow it
 
@@ -105,13 +115,32 @@ class _Supervisor:
             file.truncate()
         new.replace(self._files.with_suffix(".end"))
 
+    def _enter_group(self) -> None:
+        """Have a group for all that is run, if that can be, and be written down."""
+        group = ControlGroup.make(f"bellhop-{self._files.name}")
+        if group is None:
+            return
+        try:
+            self._files.with_suffix(".group").write_text(str(group.path))
+        except OSError:  # the disk has filled up
+            group.dissolve()
+        else:
+            self._group = group
+
+    def _leave_group(self) -> None:
+        """Be in it no more once there is an end: as long as anything is, it stays."""
+        if self._group is not None:
+            self._group.dissolve()
+
+    def _of_group(self) -> Sequence[Process]:
+        return () if self._group is None else self._group.others()
+
     def _mind_signals(self) -> None:
-        for number, reason in REASONS.items():
+        for number, reason in _REASONS.items():
             signal.signal(number, _stop(self._child, reason))
         for number in (signal.SIGHUP, signal.SIGINT):
             # What is ignored here would be ignored by the command as well.
             signal.signal(number, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, REASONS)
 
 
 def _resumed(path: str) -> OutputLog:

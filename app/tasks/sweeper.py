@@ -136,8 +136,12 @@ class Sweeper:
 
     def _end_lost(self) -> None:
         """End what dead workers' runs left, and say in their records that they are."""
-        tasks = map(TaskRecord.from_row, self._store.unfinished(self._host))
-        dead = [task for task in tasks if not Worker.parse(task.worker).is_alive()]
+        dead = []
+        for task in map(TaskRecord.from_row, self._store.unfinished(self._host)):
+            if Worker.parse(task.worker).is_alive():
+                self._detached.tell_cancelled(task)
+            else:
+                dead.append(task)
         lost = [task for task in dead if not self._take_over(task)]
         if not lost:
             return
@@ -191,5 +195,6 @@ class Sweeper:
             for task_id in set(batch) - self._store.known(batch):
                 self._outputs.remove(task_id)
         unfinished = {row["task_id"] for row in self._store.unfinished(self._host)}
-        for task_id in self._detached.task_ids() - unfinished:
+        left = self._detached.task_ids(older_than_seconds=STRAY_SECONDS)
+        for task_id in left - unfinished:
             self._detached.forget(task_id)

@@ -192,8 +192,12 @@ class ThreadBackend:
 
         A detached one has left its end, or waits for its start, which is made here now.
         """
-        if self._detached.settle(task).finished is not None:
+        self._detached.settle(task)
+        row = self._store.find(task.task_id)
+        # Somebody else may have settled it, or taken it over, since it was looked up.
+        if row is None or row["finished"] or row["worker"] != task.worker:
             return True
+        task = TaskRecord.from_row(row)
         if not task.detached or task.state != State.QUEUED:
             return False
         worker = str(Worker.current())

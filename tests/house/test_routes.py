@@ -40,5 +40,5 @@ def test_every_event_of_the_log_is_documented_and_none_other() -> None:
 
 
 def _events(source: str) -> list[str]:
-    call = r"\.(?:debug|info|warning|error|exception)\(\s*\"([a-z_]+\.[a-z_]+)\""
-    return re.findall(call, source)
+    call = r"\.(?:debug|info|warning|error|exception|_report)"
+    return re.findall(call + r"\(\s*\"([a-z_]+\.[a-z_]+)\"", source)

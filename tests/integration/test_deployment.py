@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.servers import PROJECT, Server, alive_with, free_port, running, wait_until
+from tests.trees import ADMIN, PASSWORD
 
 
-def test_supervisor_starts_it_and_stops_it_with_all_that_it_runs(
+@pytest.mark.usefixtures("detached_runs_end")
+def test_supervisor_starts_it_and_stops_it_with_all_that_it_runs_but_the_detached(
     tmp_path: Path,
 ) -> None:
     port = free_port()
-    mark = f"{tmp_path}/supervised"
+    mark, detached = f"{tmp_path}/supervised", f"{tmp_path}/detached"
     log = tmp_path / "supervisord.log"
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
@@ -27,6 +29,7 @@ def test_supervisor_starts_it_and_stops_it_with_all_that_it_runs(
                 "FLASK_ENV": "development",
                 "PORT": str(port),
                 "INSTANCE_PATH": str(tmp_path / "instance"),
+                "ADMIN_PASSWORD": PASSWORD,
             },
             stdout=output,
             stderr=output,
@@ -36,10 +39,15 @@ def test_supervisor_starts_it_and_stops_it_with_all_that_it_runs(
         wait_until(lambda: "request.answered" in _log_after_asking(server), seconds=30)
         server.exec("bob", f"setsid sh -c 'sleep 300; : {mark}' & sleep 300")
         wait_until(lambda: alive_with(mark))
+        wish = {"cmd": f"sleep 300; : {detached}", "detached": True}
+        started = server.post("/v3/exec/", json=wish, auth=ADMIN)
+        assert started.status_code == 201
+        wait_until(lambda: alive_with(detached))
     finally:
         supervisor.send_signal(signal.SIGTERM)
         supervisor.wait(60)
     assert alive_with(mark) == []
+    assert alive_with(detached) != []
 
 
 def _own_copy(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """Real records, outputs and engines in a folder of the test's own."""
 
+import json
 import os
 import random
 import signal
@@ -15,7 +16,9 @@ from app.storage.engine import Database
 from app.storage.task_store import Admission, Room, TaskStore
 from app.tasks.detached import DetachedRuns
 from app.tasks.notices import Notices
-from app.tasks.output import OutputFolder
+from app.tasks.order import Order
+from app.tasks.output import STREAMS, OutputFolder
+from app.tasks.output_log import OutputReader, TaskOutput
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from app.tasks.thread_backend import ThreadBackend
@@ -72,8 +75,67 @@ def notices():
 
 
 @pytest.fixture
-def detached(store, tmp_path):
-    return DetachedRuns(tmp_path / "detached", store=store, grace_seconds=1.0)
+def detached(store, tmp_path, detached_runs_end):
+    runs = DetachedRuns(tmp_path / "detached", store=store, grace_seconds=1.0)
+    yield runs
+    runs.close()
+
+
+class DetachedRun:
+    """A detached run that was started as a backend does it, and what it has left."""
+
+    def __init__(self, runs, record, paths, tmp_path):
+        self.runs = runs
+        self.record = record
+        self.task_id = record.task_id
+        self.paths = paths
+        self._files = tmp_path / "detached" / record.task_id
+
+    def file(self, suffix):
+        return self._files.with_suffix(suffix)
+
+    def end(self, seconds=20):
+        """Return what became of it."""
+        wait_until(self.file(".end").exists, seconds=seconds)
+        return json.loads(self.file(".end").read_bytes())
+
+    def output(self, number=0):
+        """Return what it has written, to stdout or to stderr."""
+        with OutputReader(os.open(self.paths[number], os.O_RDONLY)) as reader:
+            return reader.read_until(0, reader.end_offset()).data
+
+    def wait_for(self, text):
+        wait_until(lambda: text in self.output())
+        return self
+
+
+@pytest.fixture
+def prepare(detached, store, outputs, add_task, tmp_path):
+    """Write down detached runs that are to begin; return them with their outputs."""
+
+    def prepare(command, *, runs=detached, **options):
+        task_id = add_task(state=State.QUEUED, detached=True)
+        record = TaskRecord.from_row(store.find(task_id))
+        streams = STREAMS if command.separate_stderr else STREAMS[:1]
+        paths = [outputs.path(task_id, stream) for stream in streams]
+        order = Order(command, cmd="x", is_detached=True, **options)
+        output = TaskOutput(*(outputs.create(task_id, stream) for stream in streams))
+        runs.prepare(order, record, paths)
+        return DetachedRun(runs, record, paths, tmp_path), output
+
+    return prepare
+
+
+@pytest.fixture
+def start(prepare):
+    """Start detached runs."""
+
+    def start(command, **options):
+        run, output = prepare(command, **options)
+        assert run.runs.hand_over(run.task_id, output) is None
+        return run
+
+    return start
 
 
 @pytest.fixture

@@ -1,0 +1,33 @@
+"""The processes of detached runs: found, and ended, whoever has started them."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from tests.servers import alive_with, children_of, wait_until
+
+_MOUNTED = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+
+#: Whether a run has a control group of its own here.
+HAS_GROUPS = os.geteuid() == 0 and any(
+    kind == "cgroup2" and "rw" in options.split(",")
+    for _, _, kind, options, *_ in _MOUNTED
+)
+
+
+def supervisors(folder: Path) -> list[int]:
+    """Return the processes of detached runs whose files are below a folder."""
+    below = set(alive_with(f"{folder}/"))
+    return [pid for pid in alive_with("app.tasks.supervisor") if pid in below]
+
+
+def end_all(folder: Path) -> None:
+    """End these processes with their runs; reap those that are our children."""
+    for pid in supervisors(folder):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not supervisors(folder), seconds=20)
+    for pid in children_of(os.getpid()):
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
