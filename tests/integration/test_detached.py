@@ -1,5 +1,6 @@
 """Runs that outlive the service, through all that may become of that."""
 
+import json
 import os
 import random
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import requests
 from tests.commands import python_argv
 from tests.detached import HAS_GROUPS, supervisors
 from tests.postgres import Postgres
+from tests.receiver import receiving
 from tests.servers import PROJECT, Server, alive_with, running, wait_until
 from tests.trees import ADMIN, PASSWORD, delete, end_of, kill_server, start, task_of
 
@@ -92,12 +95,28 @@ class TestEverything:
     def test_a_run_goes_on_through_all_that_becomes_of_its_service(
         self, serve: Serve, tmp_path: Path, gate: Path, soak: bool
     ) -> None:
+        with receiving() as receiver:
+            told = {"NOTIFY_URL_PREFIXES": receiver.url}
+            wish = {"on": ["failure"], "webhook": {"url": receiver.url}}
+            self.go_through_all(partial(serve, **told), wish, tmp_path, gate, soak=soak)
+            [once] = receiver.got
+            assert json.loads(once.body)["data"]["returncode"] == 7
+
+    def go_through_all(
+        self,
+        serve: Serve,
+        notify: dict[str, Any],
+        tmp_path: Path,
+        gate: Path,
+        *,
+        soak: bool,
+    ) -> None:
         kills, reloads, apart = (3, 3, 5.0) if soak else (1, 1, 0.3)
         old, new = release(tmp_path / "old"), release(tmp_path / "new", newer=True)
         workers = ("-w", "4" if soak else "2")
         with serve(*workers, release=old) as server:
             argv = python_argv(SPEAKS, str(gate))
-            href = start(server, argv=argv, detached=True)
+            href = start(server, argv=argv, detached=True, notify=notify)
             got = follow(server, href)
             for _ in range(reloads):
                 reload(server)
@@ -118,13 +137,20 @@ class TestEverything:
                 reload(server)
                 time.sleep(apart)
             gate.touch()
-            check_end(server, href, end_of(server, href))
+            end_of(server, href)
+            wait_until(lambda: webhook_of(server, href)["state"] == "delivered")
+            check_end(server, href, task_of(server, href))
             got += output_of(server, href, offset=len(got))
             assert got == output_of(server, href), "whoever followed has it all"
             wait_until(lambda: supervisors(tmp_path) == [])
         with closing(sqlite3.connect(tmp_path / "instance" / "bellhop.db")) as records:
             [(revision,)] = records.execute("SELECT * FROM alembic_version")
         assert revision == NEXT_REVISION
+
+
+def webhook_of(server: Server, href: str) -> dict[str, Any]:
+    found: dict[str, Any] = task_of(server, href)["notify"]["webhook"]
+    return found
 
 
 def release(folder: Path, *, newer: bool = False) -> Path:
