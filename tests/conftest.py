@@ -12,12 +12,16 @@ import structlog
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 
+from app.storage import engine
 from application import create_app_by_config
 from config.config import BaseConfig, TestingConfig
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
+from tests.tables import Remembered
 
 LEAK_SECONDS = 5
+
+_make_tables = Remembered(engine._upgrade)
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -47,6 +51,16 @@ def no_leaks() -> Iterator[None]:
         wait_until(lambda: not _new(before), seconds=LEAK_SECONDS)
     except AssertionError:
         pytest.fail(f"left behind: {sorted(_new(before))}")
+
+
+@pytest.fixture(autouse=True)
+def migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Alembic migrate one new database; those after it get what that one got.
+
+    This process's: servers migrate by themselves. Where migrations are what is tested,
+    a fixture of that name does nothing.
+    """
+    monkeypatch.setattr(engine, "_upgrade", _make_tables)
 
 
 @pytest.fixture(scope="session")
