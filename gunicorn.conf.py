@@ -92,7 +92,7 @@ def on_starting(_server: Any) -> None:
 
 
 def when_ready(_server: Any) -> None:
-    """Have nobody look for garbage in what stays until the end, see server.py."""
+    """Have nobody look for garbage in what stays: see config/memory.py."""
     gc.freeze()
 
 
