@@ -12,17 +12,21 @@ import pytest
 import structlog
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
 
 from app.storage import engine
 from application import create_app_by_config
 from config.config import BaseConfig, TestingConfig
+from tests.once import Compiled, Remembered
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
-from tests.tables import Remembered
 
 LEAK_SECONDS = 5
 
 _make_tables = Remembered(engine._upgrade)
+_compile = Compiled(Rule._compile_builder)
+# A function that is called on a rule, as the method was.
+Rule._compile_builder = lambda rule, unknown=True: _compile(rule, unknown)
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("untimed", deadline=None)
