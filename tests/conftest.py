@@ -29,13 +29,19 @@ _compile = Compiled(Rule._compile_builder)
 Rule._compile_builder = lambda rule, unknown=True: _compile(rule, unknown)
 
 # How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("test", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=500)
+hypothesis.settings.load_profile("test")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long doses")
     parser.addoption("--pictures", action="store_true", help="keep those of the docs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--soak"):
+        hypothesis.settings.load_profile("soak")
 
 
 @pytest.fixture(autouse=True, scope="session")
