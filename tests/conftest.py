@@ -30,7 +30,7 @@ Rule._compile_builder = lambda rule, unknown=True: _compile(rule, unknown)
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("test", deadline=None, max_examples=60)
-hypothesis.settings.register_profile("soak", deadline=None, max_examples=500)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=300)
 hypothesis.settings.load_profile("test")
 
 
