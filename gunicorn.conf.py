@@ -1,5 +1,6 @@
 """Gunicorn's settings, from ours; what is given on its command line wins."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -79,6 +80,7 @@ def on_starting(_server: Any) -> None:
         if status:
             sys.exit(1)
         return
+    gc.disable()  # nothing that is imported now goes before the process does
     from application import check_admin  # noqa: PLC0415
 
     try:
@@ -87,6 +89,11 @@ def on_starting(_server: Any) -> None:
         sys.stderr.write(f"{error}\n")
         os._exit(1)
     os._exit(0)
+
+
+def when_ready(_server: Any) -> None:
+    """Have nobody look for garbage in what stays: see config/memory.py."""
+    gc.freeze()
 
 
 def pre_fork(server: Any, worker: Any) -> None:

@@ -12,6 +12,7 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from config.config import read_config, read_env_file
+from config.memory import kept_to_the_end
 from config.secrecy import hide_process
 from config.settings import SettingsError
 
@@ -46,10 +47,11 @@ def main(
     """Serve Bellhop from one process, for development or a small container."""
     if gevent:
         _patch()
-    from application import (  # noqa: PLC0415 - gevent patches before it is imported
-        check_admin,
-        create_app_by_config,
-    )
+    with kept_to_the_end():
+        from application import (  # noqa: PLC0415 - gevent patches before it is imported
+            check_admin,
+            create_app_by_config,
+        )
 
     try:
         if env_file:

@@ -1,5 +1,8 @@
 """What gunicorn imports: `gunicorn server:app`."""
 
-from application import create_app
+from config.memory import kept_to_the_end
 
-app = create_app()
+with kept_to_the_end():
+    from application import create_app
+
+    app = create_app()

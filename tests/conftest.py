@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,23 +12,44 @@ import pytest
 import structlog
 from flask import Flask, has_app_context
 from flask.testing import FlaskClient
+from werkzeug.routing import Rule
 
+from app.storage import engine
 from application import create_app_by_config
 from config.config import BaseConfig, TestingConfig
 from tests.detached import end_all
+from tests.once import Compiled, Remembered
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
 
 LEAK_SECONDS = 5
 
+_make_tables = Remembered(engine._upgrade)
+_compile = Compiled(Rule._compile_builder)
+# A function that is called on a rule, as the method was.
+Rule._compile_builder = lambda rule, unknown=True: _compile(rule, unknown)
+
 # How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("test", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=300)
+hypothesis.settings.load_profile("test")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long doses")
     parser.addoption("--pictures", action="store_true", help="keep those of the docs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--soak"):
+        hypothesis.settings.load_profile("soak")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Have children take a SIGINT, which those of a shell's background job ignore."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -55,6 +77,16 @@ def detached_runs_end(tmp_path: Path) -> Iterator[None]:
     """End the detached runs of a test, whose service is no more or has left them."""
     yield
     end_all(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Alembic migrate one new database; those after it get what that one got.
+
+    This process's: servers migrate by themselves. Where migrations are what is tested,
+    a fixture of that name does nothing.
+    """
+    monkeypatch.setattr(engine, "_upgrade", _make_tables)
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +129,21 @@ def client(make_app: Callable[..., Flask]) -> FlaskClient:
 def _held() -> set[str]:
     """Return what this process holds, by names that can be compared."""
     threads = {f"thread {thread.name}" for thread in threading.enumerate()}
-    children = {f"child {pid}" for pid in children_of(os.getpid())}
-    return threads | children | _descriptors()
+    return threads | _children() | _descriptors()
+
+
+def _children() -> set[str]:
+    """Return the children, zombies among them.
+
+    The kernel's own list: with thousands of tests, to look at every process of the
+    machine before and after each takes minutes. Not all kernels have that list.
+    """
+    tasks = [path / "children" for path in Path("/proc/self/task").iterdir()]
+    try:
+        found = [pid for task in tasks for pid in task.read_text().split()]
+    except FileNotFoundError:  # or a thread has ended meanwhile
+        found = [str(pid) for pid in children_of(os.getpid())]
+    return {f"child {pid}" for pid in found}
 
 
 def _descriptors() -> set[str]:

@@ -92,6 +92,7 @@ def running(
         "FLASK_ENV": "testing",
         "INSTANCE_PATH": str(tmp_path / "instance"),
         "PORT": str(port),
+        "WORKERS": "2",  # each takes most of a second to start
     }
     log = tmp_path / f"server-{port}.log"
     with log.open("wb") as output:

@@ -17,6 +17,9 @@ from application import create_app_by_config
 from config.config import BaseConfig, TestingConfig, config_map
 from tests.api.callers import with_users
 from tests.sms import PUBLIC_URL, SECRET, TEMPLATES
+from tests.unit.auth.conftest import cheap_hashes
+
+__all__ = ["cheap_hashes"]  # a fixture that is used by all tests here
 
 
 @pytest.fixture

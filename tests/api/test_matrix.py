@@ -343,11 +343,8 @@ def _report_of(app: Flask, owner: str | None) -> str:
 
 @pytest.fixture
 def stage(
-    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+    make_app: Callable[..., Flask],
 ) -> Callable[[str, str], Stage]:
-    # What is checked for who is unknown; the matrix asks a thousand times.
-    monkeypatch.setattr("app.auth.passwords.MEMORY_KIB", 8)
-
     def make(mode: str, credentials: str) -> Stage:
         limits = {
             "IOSTAT_MAX_RUNNING": "99",

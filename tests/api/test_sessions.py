@@ -29,8 +29,7 @@ SCRIPT = {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Site": "same-origin"}
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Flask:
-    monkeypatch.setattr("app.auth.passwords.MEMORY_KIB", 8)
+def app(make_app: Callable[..., Flask]) -> Flask:
     return make_app(ProductionConfig, SMS_PROVIDER="memory")
 
 

@@ -216,7 +216,7 @@ def test_a_backup_of_a_running_service_is_one_that_it_starts_on(tmp_path: Path) 
     with closing(sqlite3.connect(tmp_path / "backup" / "bellhop.db")) as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     subprocess.run(["sh", "-e", "-c", restore], cwd=tmp_path, check=True)
-    with running(tmp_path, **settings) as server:
+    with running(tmp_path, "-w", "1", **settings) as server:
         tasks = server.get("/v3/task/", auth=admin).json()["tasks"]
     assert len(tasks) == 1, "what the copy has"
 

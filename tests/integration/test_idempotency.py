@@ -100,18 +100,18 @@ def test_of_racing_requests_with_one_key_one_is_done(
 def test_with_the_records_in_postgresql_too(postgres: Postgres, tmp_path: Path) -> None:
     with (
         postgres.new_database() as url,
-        production(tmp_path, "-w", "4", DATABASE_URL=url, **SHELL) as server,
+        production(tmp_path, "-w", "2", DATABASE_URL=url, **SHELL) as server,
     ):
         race(server, tmp_path / "ran")
 
 
 def test_an_answer_is_kept_over_a_restart(tmp_path: Path) -> None:
     body = {"cmd": f"{note(tmp_path / 'ran')}; echo 中文", "wait_seconds": 20}
-    with production(tmp_path, "-w", "2", **SHELL) as server:
+    with production(tmp_path, "-w", "1", **SHELL) as server:
         first = post(server, "a", body)
         assert first.status_code == 201
         assert not is_replay(first)
-    with production(tmp_path, "-w", "2", **SHELL) as server:
+    with production(tmp_path, "-w", "1", **SHELL) as server:
         again = post(server, "a", body)
         assert is_replay(again)
         assert (again.status_code, again.content) == (201, first.content)

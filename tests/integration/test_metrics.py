@@ -22,8 +22,8 @@ from tests.sending import sending
 from tests.servers import Server, running, wait_until
 from tests.vendors import FIRST, SECOND
 
-WORKERS = 4
-FOUR = ("-w", str(WORKERS))
+WORKERS = 3
+THREE = ("-w", str(WORKERS))
 # A server that was killed, to who is being answered.
 BROKEN = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 PASSWORD = "the admin's password"
@@ -111,7 +111,7 @@ class Load:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("metrics"), *FOUR, **SETTINGS) as started:
+    with running(tmp_path_factory.mktemp("metrics"), *THREE, **SETTINGS) as started:
         yield started
 
 
@@ -197,7 +197,7 @@ def scraped_with(load: Load, before: Scraped, *, tasks: int) -> Scraped | None:
 def test_messages_and_receipts_are_counted_by_provider(tmp_path: Path) -> None:
     with (
         FakeServer(all_vendors()) as fake,
-        sending(tmp_path, fake, *FOUR, **SETTINGS) as server,
+        sending(tmp_path, fake, *THREE, **SETTINGS) as server,
     ):
         check_messages(server, fake)
 
@@ -301,7 +301,7 @@ def seats(folder: Path) -> int:
 
 
 def test_nothing_goes_back_when_workers_are_killed_and_replaced(
-    tmp_path: Path,
+    tmp_path: Path, soak: bool
 ) -> None:
     instance, over = tmp_path / "instance", threading.Event()
     answered, broken = list[int](), list[int]()
@@ -316,7 +316,7 @@ def test_nothing_goes_back_when_workers_are_killed_and_replaced(
                 except BROKEN:
                     broken.append(number)
 
-    with running(tmp_path, *FOUR, **SETTINGS) as server, ExitStack() as stack:
+    with running(tmp_path, *THREE, **SETTINGS) as server, ExitStack() as stack:
         load = Load(server)
         task_id = load.run({"cmd": "echo; sleep 1000", "wait_seconds": 0})["task_id"]
         path = f"/v3/task/{task_id}/output?follow=1"
@@ -353,7 +353,7 @@ def test_nothing_goes_back_when_workers_are_killed_and_replaced(
         assert last.value("tasks_running") == 0
         assert last.value("output_bytes_total") == 1, "what was lost has written"
         assert seats(instance) <= 1 + 2 * WORKERS
-        for _ in range(3):
+        for _ in range(3 if soak else 2):
             workers = server.workers()[1:]
             server.process.send_signal(signal.SIGHUP)
             wait_until(lambda old={*workers}: goes_on(old), seconds=30)
@@ -377,10 +377,10 @@ def test_a_later_master_begins_anew_and_clears_up(tmp_path: Path) -> None:
         wait_until(lambda: not any(map(is_alive, workers)), seconds=30)
     assert left.exists()
     (metrics / "not-ours").write_text("")
-    with running(tmp_path, "-w", "2") as second:
+    with running(tmp_path, "-w", "1") as second:
         [own] = [path for path in metrics.iterdir() if path.is_dir()]
         assert own != left
-        with running(tmp_path, "-w", "2") as other:
+        with running(tmp_path, "-w", "1") as other:
             assert own.exists(), "it is in use"
             assert Load(other).scrape().value("workers") >= 1
         assert Load(second).scrape().value("http_requests_total") > 0

@@ -220,14 +220,14 @@ def test_a_stopped_server_starts_nobody_who_waits(tmp_path: Path) -> None:
 def test_with_the_records_in_postgresql_too(postgres: Postgres, tmp_path: Path) -> None:
     with (
         postgres.new_database() as url,
-        production(tmp_path, "-w", "4", DATABASE_URL=url, **ROOM) as server,
+        production(tmp_path, "-w", "2", DATABASE_URL=url, **ROOM) as server,
     ):
         flood(Runs(server, tmp_path))
 
 
 def test_curl_comes_again_when_a_full_host_says_so(tmp_path: Path) -> None:
     room = {**ROOM, "EXEC_MAX_RUNNING": "1", "EXEC_MAX_QUEUED": "0"}
-    with production(tmp_path, "-w", "2", **room) as server:
+    with production(tmp_path, "-w", "1", **room) as server:
         runs = Runs(server, tmp_path)
         runs.start("first")
         curl = subprocess.Popen(

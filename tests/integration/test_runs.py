@@ -17,9 +17,9 @@ from tests.servers import (
 )
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with running(tmp_path, "-w", "4") as started:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("server"), "-w", "4") as started:
         yield started
 
 
@@ -29,11 +29,11 @@ def test_a_flood_takes_no_memory_and_health_answers_meanwhile(
     size = "1G" if soak else "200M"
     _warm_up(server)
     before = _memory_bytes(server)
-    server.exec("bob", f"yes | head -c {size}")
-    polls = [server.poll("bob")]
+    server.exec("flood", f"yes | head -c {size}")
+    polls = [server.poll("flood")]
     while polls[-1]["status"] == "running":
         assert server.get("/api/health").ok
-        polls.append(server.poll("bob"))
+        polls.append(server.poll("flood"))
     written = polls[-1]["next_offset"]
     assert written == {"1G": 2**30, "200M": 200 * 2**20}[size]
     given = sum(len(poll["output"]) + 1 for poll in polls if poll["output"])
@@ -54,7 +54,7 @@ def test_a_background_child_neither_delays_the_end_nor_is_left(
 
 def test_of_twenty_racing_starts_in_a_slot_one_wins(server: Server) -> None:
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: server.exec("bob", "sleep 5"), range(20)))
+        answers = list(pool.map(lambda _: server.exec("racer", "sleep 60"), range(20)))
     assert sorted(answer.status_code for answer in answers) == [202, *[409] * 19]
 
 
@@ -119,7 +119,7 @@ def test_a_killed_server_s_run_is_lost_within_ten_seconds_of_the_next_start(
             os.kill(pid, signal.SIGKILL)
         server.process.wait()
     assert alive_with(mark), "nobody was there to end it"
-    with running(tmp_path, "-w", "2") as server:
+    with running(tmp_path, "-w", "1") as server:
         assert server.poll_until_finished("bob", seconds=10)[-1]["state"] == "LOST"
         assert alive_with(mark) == []
 
@@ -128,14 +128,14 @@ def test_a_killed_server_s_run_is_lost_within_ten_seconds_of_the_next_start(
 def test_a_stopped_server_ends_its_runs_and_says_so(tmp_path: Path, kind: str) -> None:
     command = ("run.py",) if kind == "run.py" else ("-m", "gunicorn", "server:app")
     mark = f"{tmp_path}/ended"
-    with running(tmp_path, command=command) as server:
+    with running(tmp_path, command=command, WORKERS="1") as server:
         begun = tmp_path / "begun"  # the command's own line has the mark as well
         script = f"echo begun; touch {begun}; setsid sh -c 'sleep 300; : {mark}'"
         server.exec("bob", script)
         wait_until(begun.exists)
         assert server.stop() == 0
         assert alive_with(mark) == []
-    with running(tmp_path, command=command) as server:
+    with running(tmp_path, command=command, WORKERS="1") as server:
         last = server.poll("bob")
         assert (last["status"], last["output"]) == ("finished", "begun")
         assert (last["state"], last["reason"]) == ("REVOKED", "shutdown")
@@ -144,7 +144,7 @@ def test_a_stopped_server_ends_its_runs_and_says_so(tmp_path: Path, kind: str) -
 def test_a_command_that_runs_too_long_is_ended(tmp_path: Path) -> None:
     settings = {"EXEC_TIMEOUT_SECONDS": "0.5", "EXEC_GRACE_SECONDS": "0.5"}
     mark = f"{tmp_path}/late"
-    with running(tmp_path, **settings) as server:
+    with running(tmp_path, "-w", "1", **settings) as server:
         server.exec("bob", f"trap '' TERM; echo begun; sh -c 'sleep 300; : {mark}'")
         last = server.poll_until_finished("bob")[-1]
         assert (last["reason"], last["state"]) == ("timeout", "FAILURE")
@@ -154,13 +154,13 @@ def test_a_command_that_runs_too_long_is_ended(tmp_path: Path) -> None:
 
 def _warm_up(server: Server) -> None:
     """Have every worker imported, opened and compiled what it needs."""
-    server.exec("bob", "yes | head -c 5M")
-    server.poll_until_finished("bob")
+    server.exec("flood", "yes | head -c 5M")
+    server.poll_until_finished("flood")
 
     def settled() -> bool:
         before = _memory_bytes(server)
         for _ in range(40):
-            server.poll("bob")
+            server.poll("flood")
         return _memory_bytes(server) - before < 2**20
 
     wait_until(settled, seconds=30)

@@ -26,10 +26,13 @@ HALVES = {
 }
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    options = ("-w", "2", "--threads", "2")
-    with running(tmp_path, *options, FLASK_ENV="development") as started:
+OPTIONS = ("-w", "2", "--threads", "2")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    with running(folder, *OPTIONS, FLASK_ENV="development") as started:
         yield started
 
 
@@ -139,8 +142,8 @@ def test_what_is_no_http_is_refused_at_once(server: Server) -> None:
         assert b" 400 " in client.recv(1000).partition(b"\r\n")[0]
 
 
-def test_connections_that_ask_nothing_do_not_hold_up_its_end(server: Server) -> None:
-    with ExitStack() as opened:
+def test_connections_that_ask_nothing_do_not_hold_up_its_end(tmp_path: Path) -> None:
+    with running(tmp_path, *OPTIONS) as server, ExitStack() as opened:
         for half in (HALVES["nothing"], HALVES["half a head"]):
             opened.enter_context(connected(server)).sendall(half)
         wait_until(lambda: server.get("/api/health").status_code == 200)

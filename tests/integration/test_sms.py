@@ -22,6 +22,7 @@ from tests.servers import Server, free_port, wait_until
 from tests.vendors import FIRST, SECOND, mainland
 
 FOUR = {"WORKERS": "4", "THREADS": "40", "LOG_LEVEL": "WARNING"}
+TWO = FOUR | {"WORKERS": "2"}
 RACERS = 20
 JSON = {"Content-Type": "application/json"}
 # Of readiness, when what was away is back.
@@ -37,7 +38,7 @@ def fake() -> Iterator[FakeServer]:
 
 
 class TestManyWorkers:
-    """Four of them, whichever database they share."""
+    """Several of them, whichever database they share."""
 
     @pytest.fixture
     def fake(self) -> Iterator[FakeServer]:
@@ -56,7 +57,7 @@ class TestManyWorkers:
             return
         with (
             request.getfixturevalue("postgres").new_database() as url,
-            sending(tmp_path, fake, DATABASE_URL=url, **FOUR, **limits) as started,
+            sending(tmp_path, fake, DATABASE_URL=url, **TWO, **limits) as started,
         ):
             yield started
 

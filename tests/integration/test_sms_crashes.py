@@ -97,7 +97,7 @@ def test_a_message_whose_worker_dies_is_unknown_and_never_sent_again(
             kill_server(server)
             with pytest.raises(requests.ConnectionError):
                 dying.result()
-        with sending(tmp_path, fake, WORKERS="2", **PATIENT) as server:
+        with sending(tmp_path, fake, WORKERS="1", **PATIENT) as server:
             assert check_unknown(server, FIRST) == first
             check_unknown(server, SECOND)
     assert sends(fake) == {FIRST: 1, SECOND: 1}
@@ -163,7 +163,7 @@ class Storm:
         return wait_until(settled) or []
 
     def _started(self) -> Server:
-        order = {"SMS_PROVIDER": "aliyun,huawei", "WORKERS": "3"}
+        order = {"SMS_PROVIDER": "aliyun,huawei", "WORKERS": "2"}
         started = sending(self._folder, self._fake, **order, LOG_LEVEL="CRITICAL")
         return self._stack.enter_context(started)
 
@@ -202,7 +202,7 @@ def test_whenever_servers_are_killed_nobody_is_sent_to_twice(
             fake.script(vendor, *dice.choices(WHATEVER, k=2000))
         storm = Storm(tmp_path, fake, dice)
         storm.run(60 if soak else 3)
-        with sending(tmp_path, fake, WORKERS="2", LOG_LEVEL="WARNING") as server:
+        with sending(tmp_path, fake, WORKERS="1", LOG_LEVEL="WARNING") as server:
             storm.server = server
             storm.check()
 

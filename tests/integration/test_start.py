@@ -70,20 +70,20 @@ def test_an_ordinary_user_is_nobody_who_could_administer(tmp_path: Path) -> None
 
 
 def test_the_first_admin_comes_from_the_settings_and_stays(tmp_path: Path) -> None:
-    with production(tmp_path, "-w", "2") as server:
+    with production(tmp_path, "-w", "1") as server:
         problem(server.get("/v3/users/"), 401)
         assert status_of(server, *ADMIN) == 200
         ann = add_user(server, "ann", admin=True)
 
     another = {"ADMIN_USERNAME": "root", "ADMIN_PASSWORD": "another password"}
-    with production(tmp_path, "-w", "2", **another) as server:
+    with production(tmp_path, "-w", "1", **another) as server:
         assert status_of(server, *ADMIN) == 200
         assert status_of(server, "admin", "another password") == 401
         assert status_of(server, "root", "another password") == 401
         url = f"{server.url}/v3/users/admin"
         assert requests.delete(url, auth=ann, timeout=60).status_code == 204
 
-    with production(tmp_path, "-w", "2") as server:
+    with production(tmp_path, "-w", "1") as server:
         assert status_of(server, *ADMIN) == 401, "who was removed is not made again"
         assert status_of(server, *ann) == 200
         assert PASSWORD not in server.log_path.read_text()
@@ -154,7 +154,7 @@ def test_the_first_admin_is_made_when_the_database_is_there(
 
 
 def test_in_development_it_starts_without_any_admin(tmp_path: Path) -> None:
-    with running(tmp_path, "-w", "2", FLASK_ENV="development") as server:
+    with running(tmp_path, "-w", "1", FLASK_ENV="development") as server:
         assert server.get("/v1/user").status_code == 200
         assert server.exec("bob", "exit 3").status_code == 202
         assert server.poll_until_finished("bob")[-1]["returncode"] == 3

@@ -100,7 +100,7 @@ def test_a_killed_worker_s_task_is_lost_within_ten_seconds(
 
 
 def test_a_stopped_server_ends_its_tasks_and_says_so(tmp_path: Path) -> None:
-    with running(tmp_path, "-w", "2") as server:
+    with running(tmp_path, "-w", "1") as server:
         href = start(server)
         wait_until(lambda: task(server, href)["progress"]["done"] >= 1)
         assert server.stop() == 0

@@ -22,11 +22,13 @@ SERVERS = {
 }
 
 
-@pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path: Path):
+@pytest.fixture(params=SERVERS, scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     command, arguments = SERVERS[request.param]
-    with running(tmp_path, *arguments, command=command) as started:
+    folder = tmp_path_factory.mktemp("server")
+    with running(folder, *arguments, command=command) as started:
         yield started
+    assert "Traceback" not in started.log_path.read_text(), "it ended quietly"
 
 
 def test_a_command_is_started_watched_and_started_again(
@@ -53,6 +55,7 @@ def test_a_command_is_started_watched_and_started_again(
 
     assert server.poll("bob") == {"mode": "poll", "status": "finished"}
     assert server.exec("bob", "true").status_code == 202
+    server.poll_until_finished("bob")
 
 
 def test_a_poll_gives_the_newest_lines_and_says_what_it_passed_over(

@@ -19,9 +19,7 @@ SECRET = "s3cret"
 CALL = Call("POST", "http://us", {}, b"")
 FAILED = (State.REJECTED, State.UNDELIVERED, State.EXPIRED)
 
-on_one_database = settings(
-    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+on_one_database = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Reporter(Scripted):

@@ -27,8 +27,6 @@ COMERS = st.lists(st.tuples(OWNERS, st.sampled_from(sorted(COMMANDS))), max_size
 ROOMS = st.integers(1, 4)
 
 at_random = settings(
-    max_examples=60,
-    deadline=None,
     # Each example is on a host of its own.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

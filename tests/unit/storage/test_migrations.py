@@ -67,6 +67,12 @@ NEW_COLUMNS = {
     "tell_at": None,
 }
 
+
+@pytest.fixture
+def migrations() -> None:
+    """Have Alembic migrate each new database: that is what is tested here."""
+
+
 OPEN = """
 import sys, warnings
 from app.storage.engine import Database

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.tasks import lines, output_log
@@ -297,14 +297,12 @@ pieces = st.one_of(
 steps = st.lists(st.tuples(pieces, st.integers(1, 6)), min_size=1, max_size=10)
 
 
-@settings(deadline=None, max_examples=400)
 @given(st.integers(0, 60), st.integers(4, 80), steps)
 def test_polls_give_what_the_model_gives(head_bytes, tail_bytes, steps):
     for _ in check_against_model(head_bytes, tail_bytes, steps):
         pass
 
 
-@settings(deadline=None, max_examples=150)
 @given(
     st.integers(0, 60),
     st.integers(4, 80),

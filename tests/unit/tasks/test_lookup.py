@@ -164,7 +164,6 @@ class TestReads:
         for part, limit in zip(parts[:-1], cycle(widths), strict=False):
             assert len(part.data) == limit
 
-    @settings(max_examples=300)
     @given(valid_texts, limits, st.integers(0, 9), st.integers(1, 9))
     def test_around_a_gap_nothing_is_lost_but_the_gap_and_a_torn_character(
         self, made, data, widths, head_bytes, tail_bytes

@@ -157,7 +157,6 @@ def check_size(path, model):
 
 
 class TestModel:
-    @settings(deadline=None, max_examples=150)
     @given(sizes, st.integers(1, 120), appends_and_reads)
     def test_a_log_is_its_head_and_its_tail(self, head_bytes, tail_bytes, steps):
         with pytest.MonkeyPatch.context() as patch:
