@@ -67,6 +67,7 @@ def bellhop(folder: Path, name: str = "bellhop", **settings: str) -> Iterator[Se
     shipped = {
         "FLASK_ENV": "production",
         "ADMIN_PASSWORD": PASSWORD,
+        "WORKERS": "",  # as many as where nothing is said
     }
     with running(home, **(shipped | settings)) as server:
         yield server

@@ -65,7 +65,7 @@ def test_who_interrupts_it_has_nothing_left_behind(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        wait_until(lambda: len(descendants(bench.pid)) > 3)
+        wait_until(lambda: len(descendants(bench.pid)) > 3, seconds=60)
         started = descendants(bench.pid)
         os.killpg(bench.pid, signal.SIGINT)  # as a terminal does
     finally:
