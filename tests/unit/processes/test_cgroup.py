@@ -81,7 +81,7 @@ class TestGroup:
         process, group = enter("sleep", token)
         assert group.dissolve()
         assert not group.path.exists()
-        assert len(alive_with(f"sleep\0{token}")) == 2, "both, by their arguments"
+        wait_until(lambda: len(alive_with(f"sleep\0{token}")) == 2)  # it and its child
         assert group.dissolve(), "a second time"
         group.kill()
         assert find_process(process.pid), "it is in it no more"
