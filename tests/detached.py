@@ -19,7 +19,10 @@ HAS_GROUPS = os.geteuid() == 0 and any(
 def supervisors(folder: Path) -> list[int]:
     """Return the processes of detached runs whose files are below a folder."""
     below = set(alive_with(f"{folder}/"))
-    return [pid for pid in alive_with("app.tasks.supervisor") if pid in below]
+    found = [pid for pid in alive_with("app.tasks.supervisor") if pid in below]
+    # Until it is the command, what they have just forked is called as they are.
+    forked = {child for pid in found for child in children_of(pid)}
+    return [pid for pid in found if pid not in forked]
 
 
 def end_all(folder: Path) -> None:

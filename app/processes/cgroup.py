@@ -38,6 +38,12 @@ class ControlGroup:
             return None
         return group
 
+    @classmethod
+    def find(cls, path: str) -> Self | None:
+        """Return the group of that path, None where that is the path of none."""
+        group = cls(Path(path))
+        return group if _procs(group.path).exists() else None
+
     def others(self) -> Sequence[Process]:
         """Return the live processes in it, but this one."""
         found = (find_process(pid) for pid in self._pids() if pid != os.getpid())

@@ -220,11 +220,9 @@ class DetachedRuns:
         return {name: value for name, value in end.items() if name in _KNOWN}
 
     def _group(self, task_id: str) -> ControlGroup | None:
-        try:
-            path = self._file(task_id, _GROUP).read_text()
-        except FileNotFoundError:
-            return None
-        return ControlGroup(Path(path))
+        with suppress(FileNotFoundError, UnicodeDecodeError):  # or the host has crashed
+            return ControlGroup.find(self._file(task_id, _GROUP).read_text())
+        return None
 
     def _file(self, task_id: str, suffix: str) -> Path:
         return self._folder / f"{task_id}{suffix}"

@@ -111,7 +111,7 @@ class TestEverything:
         *,
         soak: bool,
     ) -> None:
-        kills, reloads, apart = (3, 3, 5.0) if soak else (1, 1, 0.3)
+        kills, reloads, apart = (2, 3, 5.0) if soak else (0, 1, 0.3)
         old, new = release(tmp_path / "old"), release(tmp_path / "new", newer=True)
         workers = ("-w", "4" if soak else "2")
         with serve(*workers, release=old) as server:
@@ -133,7 +133,7 @@ class TestEverything:
         shutil.rmtree(old)  # its process has all that it needs
         with serve(*workers, release=new) as server:
             check_goes_on(server, href)
-            while output_of(server, href).count(b"\n") < (600 if soak else 40):
+            while output_of(server, href).count(b"\n") < (600 if soak else 30):
                 reload(server)
                 time.sleep(apart)
             gate.touch()

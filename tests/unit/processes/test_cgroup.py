@@ -51,6 +51,7 @@ class TestGroup:
         _, group = enter("/bin/sh", "-c", f"{script} & wait")
         wait_until(lambda: len(alive_with(f"sleep\0{token}")) == 2)
         inside = {process.pid for process in group.others()}
+        assert ControlGroup.find(str(group.path)).path == group.path
         assert set(alive_with(f"sleep\0{token}")) <= inside
 
     def test_all_of_it_is_gone_when_it_has_been_killed(self, enter, token):
@@ -80,7 +81,7 @@ class TestGroup:
         process, group = enter("sleep", token)
         assert group.dissolve()
         assert not group.path.exists()
-        assert len(alive_with(f"sleep\0{token}")) == 2, "both, by their arguments"
+        wait_until(lambda: len(alive_with(f"sleep\0{token}")) == 2)  # it and its child
         assert group.dissolve(), "a second time"
         group.kill()
         assert find_process(process.pid), "it is in it no more"
@@ -125,6 +126,10 @@ class TestNone:
         monkeypatch.setattr(cgroup, "_move", refuse)
         assert ControlGroup.make("x") is None
         assert list((tmp_path / "unit").iterdir()) == []
+
+    @pytest.mark.parametrize("path", ["", ".", "/", "/nowhere", "\0\0"])
+    def test_where_a_path_is_of_none(self, path):
+        assert ControlGroup.find(path) is None
 
     def test_one_that_is_not_there_has_nobody(self, tmp_path):
         group = ControlGroup(tmp_path / "none")

@@ -370,6 +370,18 @@ class TestForget:
         assert not path.exists()
         os.kill(supervisors(tmp_path)[0], signal.SIGTERM)
 
+    @pytest.mark.parametrize("damage", [b"", b"\0" * 50, b"\xff", b"/nowhere"])
+    def test_a_damaged_path_of_a_group_is_none(
+        self, prepare, store, swept, tmp_path, damage
+    ):
+        run, output = prepare(shell("true"))
+        output.leave()
+        run.file(".group").write_bytes(damage)
+        gone = str(replace(Worker.current(), boot="another"))
+        store.start(run.task_id, state="STARTED", worker=gone)
+        assert swept(run.task_id).state is State.LOST
+        assert files(tmp_path) == []
+
     def test_only_what_has_been_there_for_long_is_a_stray(self, prepare, detached):
         run, output = prepare(shell("true"))
         output.close()
