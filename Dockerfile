@@ -16,6 +16,8 @@ COPY application.py run.py server.py gunicorn.conf.py ./
 COPY app app
 COPY config config
 COPY migrations migrations
+# Compiled here, where that can be kept: the process of a detached run starts anew each time.
+RUN python -m compileall -q app config
 RUN mkdir -m 700 instance && chown bellhop: instance
 
 USER bellhop

@@ -10,7 +10,7 @@ from flask import Response, request, url_for
 
 from app.api.audit_log import note
 from app.api.errors import problem
-from app.api.guard import caller, caller_faults, origin
+from app.api.guard import caller, caller_faults, origin, user
 from app.api.idempotency import is_kept, once
 from app.api.operation import (
     IDEMPOTENCY_KEY,
@@ -167,16 +167,16 @@ def _check_may_detach(command: Any) -> None:
     """Raise NotPermitted where neither the command nor its caller leaves that open."""
     entries = services().catalogue.entries(None, every=True)
     always = [entry.name for entry in entries if entry.is_detached]
-    if command not in always and (identity := caller()):
-        identity.require(Scope.ADMIN)
+    if command not in always:
+        user().require(Scope.ADMIN)
 
 
 def _notice_faults(notice: Any) -> list[Fault]:
     """Return what would keep the end from being told; its form is looked at before."""
     if NOTIFY.faults(notice):
         return []
-    if "sms" in notice and (identity := caller()):
-        identity.require(Scope.SMS)
+    if "sms" in notice:
+        user().require(Scope.SMS)
     return services().endings.faults(notice)
 
 
