@@ -69,6 +69,7 @@ def test_a_command_is_shown_with_what_it_takes(client: FlaskClient) -> None:
         "max_running": 1,
         "stdin": True,
         "env_allowed": ["LANG"],
+        "detached": False,
         "links": [
             {"rel": "self", "href": "/v3/commands/backup"},
             {"rel": "exec", "href": "/v3/exec/", "method": "POST"},
