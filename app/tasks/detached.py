@@ -12,8 +12,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -34,8 +32,8 @@ from .job import end_of_task, state_of_end
 from .order import Order
 from .output_log import TaskOutput
 from .record import TaskRecord
+from .run_process import RunProcess
 from .states import State
-from .supervisor import GO, READY
 from .worker import Worker
 
 # More than an end is ever long.
@@ -44,9 +42,6 @@ _END_BYTES = 8192
 _KNOWN = {field.name for field in fields(TaskRecord)}
 _GROUP = ".group"
 _SUFFIXES = (".order", ".new", _GROUP, ".end")
-# Neither the environment nor the packages of the service: it starts in half the time.
-_PROGRAM = (sys.executable, "-E", "-s", "-S", "-m", "app.tasks.supervisor")
-_PROJECT = Path(__file__).parents[2]
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +58,10 @@ class DetachedRuns:
         self._store = store
         self._grace_seconds = grace_seconds
         self.ended: Callable[[TaskRecord], object] = lambda _task: None
-        self._lock = threading.Lock()  # guards _children
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()  # guards all below
+        self._children: dict[str, RunProcess] = {}
+        self._spare: RunProcess | None = None  # has no task yet
+        self._closed = False
 
     @property
     def has_children(self) -> bool:
@@ -97,18 +94,14 @@ class DetachedRuns:
         It begins once the records say that it is the one that runs the task.
         """
         try:
-            child = self._start(task_id)
-        except OSError as error:
-            return _not_started(str(error))
-        try:
-            self._let_begin(task_id, child)
+            process = self._ready_for(task_id)
+            self._let_begin(task_id, process)
         except (StorageUnavailable, OSError) as error:
-            child.kill()
-            child.wait()
             return _not_started(str(error.__cause__ or error))
         with self._lock:
-            self._children[task_id] = child
+            self._children[task_id] = process
         output.leave()
+        self._keep_spare()
         # Whatever goes wrong here, the run is not ours; who sweeps up looks as well.
         with suppress(StorageUnavailable, OSError):
             self.cancel(task_id)  # where that was asked for before it could be told
@@ -142,11 +135,7 @@ class DetachedRuns:
     def reap(self) -> None:
         """Settle the runs whose processes, started here, have ended."""
         with self._lock:
-            gone = [
-                name
-                for name, child in self._children.items()
-                if child.poll() is not None
-            ]
+            gone = [name for name, child in self._children.items() if child.has_ended]
             for task_id in gone:
                 del self._children[task_id]
         for task_id in gone:
@@ -180,33 +169,47 @@ class DetachedRuns:
     def close(self) -> None:
         """Let them go on without this process."""
         with self._lock:
+            self._closed = True
+            spare, self._spare = self._spare, None
             for child in self._children.values():
-                child.returncode = 0  # or Popen would warn that nobody asked
+                child.leave()
             self._children.clear()
+        if spare is not None:
+            spare.end()
 
-    def _start(self, task_id: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [*_PROGRAM, self._folder.absolute() / task_id],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={},
-            cwd=_PROJECT,
-            start_new_session=True,
-        )
+    def _ready_for(self, task_id: str) -> RunProcess:
+        """Return a process that is ready to run a task; raise OSError.
 
-    def _let_begin(self, task_id: str, child: "subprocess.Popen[bytes]") -> None:
-        """Have a run begin, for which it has to be ready: nobody signals it before.
-
-        Raises ChildProcessError where it will not, or the task has ended meanwhile.
+        A spare is: to start Python takes longer than all else.
         """
-        assert child.stdin is not None and child.stdout is not None  # noqa: S101, PT018
-        with child.stdin as orders, child.stdout as answers:
-            if answers.read(len(READY)) != READY:
-                raise ChildProcessError("The process of the run did not start.")
-            if not self._store.start(task_id, **_begun(child)):
-                raise ChildProcessError("The task has ended already.")
-            orders.write(GO)
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            with suppress(OSError):  # somebody has killed it
+                return _taking(spare, task_id)
+        return _taking(RunProcess(self._folder), task_id)
+
+    def _let_begin(self, task_id: str, process: RunProcess) -> None:
+        """Have a run begin, once the records say so.
+
+        Raises StorageUnavailable, or OSError where the task has ended meanwhile.
+        """
+        try:
+            is_unfinished = self._store.start(task_id, **_begun(process))
+            if is_unfinished:
+                process.begin()
+        except BaseException:
+            process.end()
+            raise
+        if not is_unfinished:
+            process.end()
+            raise ChildProcessError("The task has ended already.")
+
+    def _keep_spare(self) -> None:
+        """Have a process ready for the next run, once there has been one."""
+        with self._lock, suppress(OSError):
+            if self._spare is None and not self._closed:
+                self._spare = RunProcess(self._folder)
 
     def _end(self, task_id: str) -> dict[str, Any] | None:
         """Return what became of a run, None where it goes on."""
@@ -240,9 +243,19 @@ def _written(command: Command) -> dict[str, Any]:
     return {**vars(command), **plain}
 
 
-def _begun(child: "subprocess.Popen[bytes]") -> dict[str, Any]:
+def _taking(process: RunProcess, task_id: str) -> RunProcess:
+    """Return a process that is ready to run a task, or end it and raise OSError."""
+    try:
+        process.take(task_id)
+    except OSError:
+        process.end()
+        raise
+    return process
+
+
+def _begun(process: RunProcess) -> dict[str, Any]:
     """Return what the records say of a run that is left to a process."""
-    worker = str(Worker.of(child.pid))
+    worker = str(Worker.of(process.pid))
     return {"worker": worker, "state": State.STARTED, "started": time.time()}
 
 

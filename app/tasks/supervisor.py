@@ -5,12 +5,13 @@ may be restarted, upgraded or gone meanwhile. What became of the run it leaves i
 file, which the service reads into the record. For the files see
 :mod:`app.tasks.detached`.
 
-    python -m app.tasks.supervisor FOLDER/TASK_ID
+    python -m app.tasks.supervisor FOLDER
 
-It says "ready" on stdout once signals mean to it what they are to mean, and begins at
-the line "go" on stdin. Where that ends without it, the service died before it had
-written down who runs the task: nothing is started. USR1 cancels the run, TERM ends it
-as a service's shutdown does.
+It is told its task by a line on stdin, for which it may wait as a spare. It says
+"ready" on stdout once signals mean to it what they are to mean, and begins at the line
+"go" on stdin. Where that ends without it, the service died before it had written down
+who runs the task: nothing is started. USR1 cancels the run, TERM ends it as a service's
+shutdown does.
 """
 
 import json
@@ -37,13 +38,18 @@ GO = b"go\n"
 # What ends a run, and the reason that is kept.
 _REASONS = {signal.SIGUSR1: "cancelled", signal.SIGTERM: "shutdown"}
 
+# More than the name of a task takes.
+_LINE_BYTES = 256
 # What an error may say of itself there.
 _DETAIL_CHARACTERS = 500
 
 
 def main() -> None:
-    """Run what the file beside the path in `sys.argv` says."""
-    files = Path(sys.argv[1])
+    """Run the task that is named, as its order in the folder in `sys.argv` says."""
+    task_id = os.read(0, _LINE_BYTES).decode().strip()
+    if not task_id:  # the service has ended
+        return
+    files = Path(sys.argv[1], task_id)
     order = json.loads(files.with_suffix(".order").read_bytes())
     supervisor = _Supervisor(files, order)
     os.write(1, READY)

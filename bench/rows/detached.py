@@ -14,6 +14,7 @@ from tests.servers import Server
 
 ATTACHED, DETACHED = "a command", "a detached command"
 RUNS = 10  # of each in a round
+PAUSE_SECONDS = 0.1
 
 
 def _detached(dose: Dose, folder: Path) -> Outcome:
@@ -34,6 +35,7 @@ def _detached(dose: Dose, folder: Path) -> Outcome:
 
 def _start_ms(server: Server, token: dict, *, detached: bool) -> float:
     """Return after how long a command that was asked for looks at the clock."""
+    time.sleep(PAUSE_SECONDS)
     begun = time.time()
     task = _run(server, token, ["date", "+%s.%N"], detached=detached, wait_seconds=30)
     return (float(task["result"]["output"]) - begun) * 1000
@@ -43,8 +45,8 @@ def _supervisor_mb(server: Server, token: dict) -> float:
     """Return the memory of a detached run's process."""
     _run(server, token, ["sleep", "5"], detached=True)
     time.sleep(1)  # it has started the command by then, and the others are gone
-    [found] = filter(_is_one, descendants(server.process.pid))
-    return pss_mb(found)
+    found = filter(_is_one, descendants(server.process.pid))
+    return max(pss_mb(each) for each in found)  # the one that runs it, and spares
 
 
 def _is_one(pid: int) -> bool:
@@ -63,9 +65,10 @@ ROWS = [
     Row(
         "detached",
         "A run that outlives the service",
-        "From the request until the command looks at the clock (`date`), one after "
-        "the other, with and without a process of its own; and that process's share of "
-        "memory (PSS) while the command runs. What is not detached has none.",
+        "From the request until the command looks at the clock (`date`), a tenth of a "
+        "second apart, with and without a process of its own (a worker that has had one "
+        "keeps a spare); and that process's share of memory (PSS) while the command "
+        "runs. What is not detached has none.",
         _detached,
         (
             Goal("later_ms", "later than another command", "ms", 60, None, False),

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from app.errors import CapacityExceeded, StorageUnavailable
 from app.processes.table import find_process
 from app.tasks import detached as module
+from app.tasks import run_process
 from app.tasks.detached import DetachedRuns
 from app.tasks.order import Order, Origin
 from app.tasks.states import State
@@ -40,6 +41,7 @@ from app.tasks.notices import Notices
 from app.tasks.order import Order, Origin
 from app.tasks.output import OutputFolder
 from app.tasks.output_log import TaskOutput
+from app.tasks.run_process import RunProcess
 from app.tasks.thread_backend import ThreadBackend
 from app.tasks.waiting_line import WaitingLine
 from tests.commands import shell
@@ -60,8 +62,8 @@ def dies(owner, name, *, before=False):
     setattr(owner, name, method)
 
 POINTS = {
-    "before its process": lambda: dies(DetachedRuns, "_start", before=True),
-    "before its process is ready": lambda: dies(DetachedRuns, "_start"),
+    "before its process": lambda: dies(RunProcess, "__init__", before=True),
+    "before its process is ready": lambda: dies(RunProcess, "__init__"),
     "before it is written down": lambda: dies(TaskStore, "start", before=True),
     "before it may begin": lambda: dies(TaskStore, "start"),
     "after it may begin": lambda: dies(DetachedRuns, "_let_begin"),
@@ -200,11 +202,34 @@ class TestHandOver:
         assert "FileNotFoundError" in capfd.readouterr().err
 
     def test_one_that_cannot_be_started_is_told(self, prepare, detached, monkeypatch):
-        monkeypatch.setattr(module, "_PROGRAM", ("/nowhere",))
+        monkeypatch.setattr(run_process, "_PROGRAM", ("/nowhere",))
         run, output = prepare(shell("true"))
         end = detached.hand_over(run.task_id, output)
         output.close()
         assert "/nowhere" in end["detail"]
+
+    def test_from_the_second_one_on_there_is_a_process_ahead(
+        self, start, detached, settle, record_of
+    ):
+        settle(start(shell("exit 0")))
+        spare = detached._spare
+        again = start(shell("exit 3"))
+        assert record_of(again.task_id).worker == str(Worker.of(spare.pid))
+        assert detached._spare.pid != spare.pid
+        assert settle(again).returncode == 3
+
+    def test_one_ahead_that_was_killed_is_not_missed(self, start, detached, settle):
+        settle(start(shell("exit 0")))
+        os.kill(detached._spare.pid, signal.SIGKILL)
+        assert settle(start(shell("exit 3"))).returncode == 3
+
+    def test_one_ahead_ends_with_its_service(self, start, detached, settle):
+        settle(start(shell("exit 0")))
+        pid = detached._spare.pid
+        detached.close()
+        assert find_process(pid) is None
+        settle(start(shell("exit 0")))
+        assert detached._spare is None
 
     def test_records_that_go_away_once_it_has_begun_are_no_end_of_it(
         self, prepare, away, monkeypatch, settle

@@ -16,7 +16,7 @@ import pytest
 from app.processes.child import Child
 from app.processes.limits import Limits
 from app.tasks.output_log import SLACK_BYTES
-from app.tasks.supervisor import GO, READY
+from app.tasks.run_process import RunProcess
 from tests.commands import (
     DAEMON,
     IGNORES_TERM,
@@ -122,7 +122,7 @@ class TestEnd:
     def test_its_process_is_gone_soon_after_it(self, start, tmp_path):
         run = start(shell("exit 0"))
         wait_until(lambda: is_gone(run))
-        assert supervisors(tmp_path) == []
+        wait_until(lambda: supervisors(tmp_path) == [])
 
 
 class TestOutput:
@@ -308,11 +308,10 @@ class TestProcess:
         self, prepare, detached, tmp_path
     ):
         run, output = prepare(shell(f"touch {tmp_path}/started"))
-        child = detached._start(run.task_id)
-        assert child.stdout.read(len(READY)) == READY
-        child.stdin.close()
-        assert child.wait(10) == 0
-        child.stdout.close()
+        process = RunProcess(detached._folder)
+        process.take(run.task_id)
+        process._close()
+        wait_until(lambda: process.has_ended)
         output.leave()
         assert not (tmp_path / "started").exists()
         assert run.file(".order").exists(), "somebody else may have it begin"
@@ -327,13 +326,11 @@ class TestProcess:
         self, prepare, detached, number, reason
     ):
         run, output = prepare(shell("sleep 60"))
-        child = detached._start(run.task_id)
-        assert child.stdout.read(len(READY)) == READY
-        child.send_signal(number)
-        child.stdin.write(GO)
-        assert child.wait(20) == 0
-        child.stdin.close()
-        child.stdout.close()
+        process = RunProcess(detached._folder)
+        process.take(run.task_id)
+        os.kill(process.pid, number)
+        process.begin()
+        wait_until(lambda: process.has_ended, seconds=20)
         output.leave()
         assert run.end()["reason"] == reason
 
@@ -352,6 +349,7 @@ class TestProcess:
         run = start(shell(IGNORES_TERM)).wait_for(b"ready\n")
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
             os.kill(supervisor_of(run), number)
+            time.sleep(0.1)  # of two at once nobody can say which was the first
         end = run.end()
         assert (end["reason"], end["signal"]) == ("cancelled", "SIGKILL")
 
