@@ -66,9 +66,9 @@ ROWS = [
         "detached",
         "A run that outlives the service",
         "From the request until the command looks at the clock (`date`), a tenth of a "
-        "second apart, with and without a process of its own (a worker that has had one "
-        "keeps a spare); and that process's share of memory (PSS) while the command "
-        "runs. What is not detached has none.",
+        "second apart, with and without a process of its own (a worker that has had "
+        "one keeps a spare); and that process's share of memory (PSS) while the "
+        "command runs. What is not detached has none.",
         _detached,
         (
             Goal("later_ms", "later than another command", "ms", 60, None, False),
