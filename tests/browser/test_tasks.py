@@ -34,8 +34,8 @@ def commands() -> str:
 def start(service: Server) -> Start:
     """Return what starts a command, and returns its task's id."""
 
-    def run(command: str, **params: Any) -> str:
-        body = {"command": command, "params": params}
+    def run(command: str, *, wait_seconds: int = 0, **params: Any) -> str:
+        body = {"command": command, "params": params, "wait_seconds": wait_seconds}
         answer = service.post("/v3/exec/", json=body, auth=ADMIN)
         assert answer.status_code == 201, answer.text
         return str(answer.json()["task_id"])
@@ -74,18 +74,18 @@ def test_a_task_is_cancelled_from_its_row_once_that_is_confirmed(
 
 
 def test_newer_tasks_are_told_and_shown_when_wanted(page: Page, start: Start) -> None:
-    start("fail")
+    start("fail", wait_seconds=20)
     page.clock.install()
     page.goto("/ui/tasks/?state=FAILURE")
     count = page.locator("[data-task]").count()
-    start("fail")
+    start("fail", wait_seconds=20)
     page.clock.fast_forward(PAUSE_MS)
     page.get_by_role("link", name="Show 1 new").click()
     expect(page.locator("[data-task]")).to_have_count(count + 1)
 
 
 def test_filters_are_chosen_by_the_keyboard(page: Page, start: Start) -> None:
-    failed = start("fail")
+    failed = start("fail", wait_seconds=20)
     page.goto("/ui/tasks/")
     page.get_by_label("State").focus()
     page.keyboard.type("Failed")
@@ -115,7 +115,7 @@ def test_a_service_that_is_away_is_told_until_it_is_back(
 
 
 def test_rows_fit_a_phone(page_of: PageOf, start: Start) -> None:
-    start("fail")
+    start("fail", wait_seconds=20)
     page = page_of("admin", viewport={"width": 390, "height": 800})
     page.goto("/ui/tasks/")
     expect(page.locator("[data-task]").first).to_be_visible()
