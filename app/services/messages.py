@@ -3,7 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -93,11 +93,11 @@ class Messages:
             return told, None if is_sent else message.verdict
 
         call = Call("sms", deliver, partial(self._outbox.give_up, number, letter))
-        try:
-            return self._backend.submit_call(call, origin, task_id=task_id)
-        except BaseException:
-            self._outbox.withdraw(letter.message_id)
-            raise
+        with ExitStack() as refused:
+            refused.callback(self._outbox.withdraw, letter.message_id)
+            task = self._backend.submit_call(call, origin, task_id=task_id)
+            refused.pop_all()
+        return task
 
 
 def _sender(origin: Origin, request: str | None) -> Sender:

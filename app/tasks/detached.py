@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -194,16 +194,12 @@ class DetachedRuns:
 
         Raises StorageUnavailable, or OSError where the task has ended meanwhile.
         """
-        try:
-            is_unfinished = self._store.start(task_id, **_begun(process))
-            if is_unfinished:
-                process.begin()
-        except BaseException:
-            process.end()
-            raise
-        if not is_unfinished:
-            process.end()
-            raise ChildProcessError("The task has ended already.")
+        with ExitStack() as failed:
+            failed.callback(process.end)
+            if not self._store.start(task_id, **_begun(process)):
+                raise ChildProcessError("The task has ended already.")
+            process.begin()
+            failed.pop_all()
 
     def _keep_spare(self) -> None:
         """Have a process ready for the next run, once there has been one."""
@@ -245,11 +241,10 @@ def _written(command: Command) -> dict[str, Any]:
 
 def _taking(process: RunProcess, task_id: str) -> RunProcess:
     """Return a process that is ready to run a task, or end it and raise OSError."""
-    try:
+    with ExitStack() as failed:
+        failed.callback(process.end)
         process.take(task_id)
-    except OSError:
-        process.end()
-        raise
+        failed.pop_all()
     return process
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -171,12 +171,12 @@ class ThreadBackend:
         streams = STREAMS if order.command.separate_stderr else (STDOUT,)
         paths = [self._outputs.path(record.task_id, stream) for stream in streams]
         self._detached.prepare(order, record, paths)
-        try:
+        with ExitStack() as refused:
+            refused.callback(self._detached.forget, record.task_id)
             job = self._detached_job(record)
-            return self._admit(record, job, origin, self._admits).record
-        except BaseException:
-            self._detached.forget(record.task_id)
-            raise
+            task = self._admit(record, job, origin, self._admits)
+            refused.pop_all()
+        return task.record
 
     def _detached_job(self, record: TaskRecord) -> DetachedJob:
         began = partial(self._note_start, record.task_id)
@@ -403,12 +403,9 @@ class ThreadBackend:
         """Run a task that has waited for room."""
         with self._lock:
             is_closing = self._closing
-            if not is_closing:
-                try:
+            with suppress(RuntimeError):  # the system gives no more threads
+                if not is_closing:
                     self._let_begin(task)
-                except RuntimeError:  # the system gives no more threads
-                    pass
-                else:
                     return
         if is_closing:
             self._turn_away(task)

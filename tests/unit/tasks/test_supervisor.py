@@ -18,8 +18,8 @@ from app.processes.limits import Limits
 from app.tasks.output_log import SLACK_BYTES
 from app.tasks.run_process import RunProcess
 from tests.commands import (
+    ANSWERS_TERM,
     DAEMON,
-    IGNORES_TERM,
     OBEYS_TERM,
     program,
     python,
@@ -346,10 +346,11 @@ class TestProcess:
         assert run.output() == b"ready\nbye\n"
 
     def test_what_does_not_obey_is_killed_and_the_first_reason_holds(self, start):
-        run = start(shell(IGNORES_TERM)).wait_for(b"ready\n")
-        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
+        run = start(shell(ANSWERS_TERM)).wait_for(b"ready\n")
+        os.kill(supervisor_of(run), signal.SIGUSR1)
+        run.wait_for(b"asked\n")  # of two at once nobody can say which was the first
+        for number in (signal.SIGTERM, signal.SIGUSR1):
             os.kill(supervisor_of(run), number)
-            time.sleep(0.1)  # of two at once nobody can say which was the first
         end = run.end()
         assert (end["reason"], end["signal"]) == ("cancelled", "SIGKILL")
 
