@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,10 @@ STOP_SECONDS = 20
 
 GUNICORN = ("-m", "gunicorn", "server:app")
 RUN = ("run.py",)
+
+# Below what the system gives to clients; each process of the tests begins elsewhere.
+PORTS = range(10_000, 30_000)
+_ports = cycle([*PORTS[(at := os.getpid() * 997 % len(PORTS)) :], *PORTS[:at]])
 
 T = TypeVar("T")
 
@@ -122,9 +127,15 @@ def wait_until(done: Callable[[], T], *, seconds: float = 10) -> T:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    """Return a port that nothing listens on, another one each time.
+
+    The system's own choice may go to somebody else before the server that it was found
+    for has started: its test would then talk to a stranger.
+    """
+    for port in _ports:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("there is always a next one")
 
 
 def children_of(pid: int) -> list[int]:
