@@ -24,6 +24,7 @@ from config.settings import (
     host_name,
     integer,
     optional_text,
+    pairs,
     seconds,
     text,
     url,
@@ -49,6 +50,11 @@ _RUN_KEY = secrets.token_bytes(32)
 
 # With the type that the setting has.
 _NO_PREFIX: tuple[str, ...] = ()
+_NO_LABELS: dict[str, str] = {}
+
+# What TASK_BACKEND=celery needs beside what always runs, and the settings of it.
+_CELERY_PACKAGES = ("celery", "redis")
+_CELERY_URLS = ("CELERY_BROKER_URL", "REDIS_URL")
 
 # SQLite in memory, which no other worker sees.
 _NO_FILE = ("sqlite://", "sqlite:///", "sqlite:///:memory:")
@@ -98,6 +104,26 @@ class BaseConfig(SmsSettings):
         "",
         "where records are kept; unset: SQLite in INSTANCE_PATH",
         secret=True,
+    )
+    TASK_BACKEND = Setting(
+        choice("threads", "celery"),
+        "threads",
+        "what runs tasks: this service itself, or workers of Celery on any hosts",
+    )
+    CELERY_BROKER_URL = Setting(
+        url("redis", "rediss", "amqp", "amqps"),
+        "",
+        "the broker of Celery's messages, with TASK_BACKEND=celery",
+        secret=True,
+    )
+    REDIS_URL = Setting(
+        url("redis", "rediss", "unix"),
+        "",
+        "Redis or Valkey for outputs, with TASK_BACKEND=celery",
+        secret=True,
+    )
+    BELLHOP_LABELS = Setting(
+        pairs, _NO_LABELS, "what this host is, for runs on all hosts that are the same"
     )
     BELLHOP_HOST = Setting(
         host_name,
@@ -209,13 +235,30 @@ class BaseConfig(SmsSettings):
 
     def cross_check(self) -> list[str]:
         """Return the faults that a cast alone cannot see."""
-        return [*super().cross_check(), *self._database_faults(), *self._admin_faults()]
+        return [
+            *super().cross_check(),
+            *self._database_faults(),
+            *self._admin_faults(),
+            *self._celery_faults(),
+        ]
 
     def _admin_faults(self) -> list[str]:
         length, least = len(self.ADMIN_PASSWORD or ""), self.PASSWORD_MIN_LENGTH
         if 0 < length < least:
             return [f"ADMIN_PASSWORD is shorter than {least} characters"]
         return []
+
+    def _celery_faults(self) -> list[str]:
+        if self.TASK_BACKEND != "celery":
+            return []
+        unset = [name for name in _CELERY_URLS if not getattr(self, name)]
+        faults = [f"TASK_BACKEND=celery needs {name}" for name in unset]
+        if not all(map(find_spec, _CELERY_PACKAGES)):
+            faults.append(
+                "TASK_BACKEND=celery needs Celery: "
+                "pip install -r requirements-celery.txt"
+            )
+        return faults
 
     def _database_faults(self) -> list[str]:
         if self.DATABASE_URL.partition("?")[0] in _NO_FILE:

@@ -7,7 +7,7 @@ exact until the year 2255, and both databases order and compare them alike.
 import sqlalchemy as sa
 
 #: The revision in migrations/versions that makes these tables.
-REVISION = "0007"
+REVISION = "0008"
 
 metadata = sa.MetaData()
 
@@ -61,6 +61,12 @@ tasks = sa.Table(
     sa.Column("detached", sa.Boolean, nullable=False, server_default=sa.false()),
     # Not before then somebody is told of its end; null: at once.
     sa.Column("tell_at", sa.Double),
+    # Whether it waits where its host is away, instead of being lost.
+    sa.Column("waits_for_host", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Of a run on several hosts: which it is to go to, and how many at a time, as JSON.
+    sa.Column("fan_out", sa.Text),
+    # The task of a run on several hosts that this one is a part of.
+    sa.Column("parent", sa.Text),
 )
 
 UNFINISHED = tasks.c.finished.is_(None)
@@ -81,9 +87,38 @@ sa.Index(
 )
 UNTOLD = sa.and_(tasks.c.notify.is_not(None), tasks.c.notified.is_(None))
 sa.Index("tasks_untold", tasks.c.host, sqlite_where=UNTOLD, postgresql_where=UNTOLD)
+PART = tasks.c.parent.is_not(None)
+sa.Index("tasks_of_parent", tasks.c.parent, sqlite_where=PART, postgresql_where=PART)
 sa.Index("tasks_newest_of_slot", tasks.c.slot, tasks.c.number)
 sa.Index("tasks_finished", tasks.c.finished)
 sa.Index("tasks_newest_of_owner", tasks.c.owner, tasks.c.number)
+
+# What is to be run by tasks that have not begun on their hosts, by their ids.
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+
+# The hosts whose workers have announced themselves. Times are the database's.
+hosts = sa.Table(
+    "hosts",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("started", sa.Double, nullable=False),
+    # Its last sign of life, and how many there were: a clock may be set back.
+    sa.Column("seen", sa.Double, nullable=False),
+    sa.Column("beat", sa.BigInteger, nullable=False),
+    # As JSON: its labels, how many tasks of each kind may run and wait, how it is.
+    sa.Column("labels", sa.Text, nullable=False),
+    sa.Column("room", sa.Text, nullable=False),
+    sa.Column("readings", sa.Text, nullable=False),
+    # Whether it takes nothing new on.
+    sa.Column("draining", sa.Boolean, nullable=False),
+)
 
 people = sa.Table(
     "people",

@@ -19,6 +19,8 @@ class TaskRecord:
     the output; `is_queued` says that the task waits for room. `result` is JSON, as is
     `notify`: who are told of its end, which was done with at `notified` and is gone on
     with at `tell_at`. One that is `detached` has a process of its own as its `worker`.
+    `fan_out` is JSON: the hosts of a run on several of them, whose parts name it as
+    their `parent`. One that `waits_for_host` does so where that is away.
     """
 
     task_id: str
@@ -59,6 +61,9 @@ class TaskRecord:
     output: bytes | None = None
     detached: bool = False
     tell_at: float | None = None
+    waits_for_host: bool = False
+    fan_out: str | None = None
+    parent: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

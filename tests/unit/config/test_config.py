@@ -16,7 +16,14 @@ from config.config import (
 )
 from config.settings import Setting, SettingsError
 
-SECRETS = ("SECRET_KEY", "DATABASE_URL", "ADMIN_PASSWORD", "METRICS_TOKEN")
+SECRETS = (
+    "SECRET_KEY",
+    "DATABASE_URL",
+    "CELERY_BROKER_URL",
+    "REDIS_URL",
+    "ADMIN_PASSWORD",
+    "METRICS_TOKEN",
+)
 
 
 @pytest.fixture
@@ -131,7 +138,7 @@ def test_every_default_is_one_that_could_be_set(
         if isinstance(getattr(BaseConfig, setting), Setting):
             value = before[setting]
             if value is not None:
-                several = isinstance(value, tuple)
+                several = isinstance(value, tuple | dict)
                 monkeypatch.setenv(setting, ",".join(value) if several else str(value))
     assert vars(read_config(name)) == before
 

@@ -50,6 +50,8 @@ ADDED = {
     "message_events",
     "message_usage",
     "sessions",
+    "orders",
+    "hosts",
 }
 #: What tasks have since then, and what those have that were there before.
 NEW_COLUMNS = {
@@ -65,6 +67,9 @@ NEW_COLUMNS = {
     "output": None,
     "detached": False,
     "tell_at": None,
+    "waits_for_host": False,
+    "fan_out": None,
+    "parent": None,
 }
 
 
@@ -452,7 +457,7 @@ def test_messages_go_on_the_way_down_and_whatever_else_there_is_stays(
     with new_database() as fresh:
         assert down == make_older(fresh, "0004")
     messages = {each for each in ADDED if "message" in each}
-    assert set(before) - set(down) == messages | {"sessions"}
+    assert set(before) - set(down) == messages | {"sessions", "orders", "hosts"}
     database.close()
 
     again = Database(url)
@@ -480,7 +485,7 @@ def test_sessions_go_on_the_way_down_and_their_users_stay(
         down = what_there_is(connection)
     with new_database() as fresh:
         assert down == make_older(fresh, "0005")
-    assert set(before) - set(down) == {"sessions"}
+    assert set(before) - set(down) == {"sessions", "orders", "hosts"}
     database.close()
 
     again = Database(url)
