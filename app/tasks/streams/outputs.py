@@ -11,7 +11,10 @@ from .sender import Sender
 
 
 class StreamOutputs:
-    """The outputs on one server. Nothing is connected or started before it is used."""
+    """The outputs on one server.
+
+    Nothing is connected or started before it is used, which has to be after a fork.
+    """
 
     def __init__(
         self, url: str, *, head_bytes: int, tail_bytes: int, keep_seconds: int

@@ -1,6 +1,8 @@
 """What is lost with the server is counted, at its exact place."""
 
+import random
 import threading
+import time
 
 import pytest
 
@@ -257,3 +259,66 @@ def test_a_flood_over_crashes_is_counted_exactly(lasting_server, make_outputs, t
     with outputs.open(task_id) as reader:
         gaps = check_kept(log, reader)
     assert gaps[-1][1] >= log.end_offset - 400_000
+
+
+class Mishaps:
+    """What happens to a server, and what a command writes meanwhile, at random."""
+
+    def __init__(self, chance, server, log):
+        self._chance, self._server, self._log = chance, server, log
+        self._stop = threading.Event()
+
+    def run(self):
+        writer = threading.Thread(target=self._write, name="writer")
+        writer.start()
+        try:
+            for _ in range(self._chance.randint(1, 3)):
+                time.sleep(self._chance.random() * 0.2)
+                self._chance.choice([self._freeze, self._crash, self._go_back])()
+        finally:
+            self._stop.set()
+            writer.join()
+
+    def _write(self):
+        chance = random.Random(self._chance.random())
+        while not self._stop.is_set():
+            write(self._log, chance.choice([1, 80, 1000, 20_000]))
+            self._stop.wait(chance.choice([0, 0, 0, 0.001, 0.01]))
+
+    def _freeze(self):
+        self._server.freeze()
+        time.sleep(self._chance.choice([0.1, 1.2]))
+        self._server.thaw()
+
+    def _crash(self):
+        self._server.kill()
+        time.sleep(self._chance.random() * 0.2)
+        self._server.start()
+
+    def _go_back(self):
+        with self._server.client() as client:
+            client.save()
+        time.sleep(self._chance.random() * 0.1)
+        self._crash()
+
+
+def test_whatever_happens_to_a_server_is_counted_exactly(
+    tmp_path, make_outputs, monkeypatch, soak
+):
+    for seed in random.sample(range(10**9), 60 if soak else 2):
+        chance = random.Random(seed)
+        pending_bytes = chance.choice([30_000, 2**20])
+        monkeypatch.setattr(log_module, "PENDING_BYTES", pending_bytes)
+        monkeypatch.setattr(log_module, "SEND_BYTES", pending_bytes // 4)
+        monkeypatch.setattr(sender, "BEAT_SECONDS", chance.choice([0.05, 5]))
+        folder = tmp_path / str(seed)  # is shown where it fails
+        folder.mkdir()
+        with running_valkey(folder, "--appendonly", chance.choice(["yes", "no"])) as it:
+            sizes = chance.choice([0, 500, 50_000]), chance.choice([0, 1000, 10**6])
+            outputs = make_outputs(it, *sizes)
+            log = outputs.create(folder.name)
+            Mishaps(chance, it, log).run()
+            log.close(20)
+            with outputs.open(folder.name) as reader:
+                check_kept(log, reader)
+            outputs.close()

@@ -259,3 +259,28 @@ def test_a_server_that_is_away_is_told_to_readers(tmp_path, make_outputs, task_i
                 call()
         for _ in range(2):
             log.close(seconds=0)
+
+
+def test_many_outputs_get_their_turns(outputs):
+    logs = {name: outputs.create(name) for name in map(str, range(40))}
+    for count in (1, 5000, 300):
+        for log in logs.values():
+            write(log, count)
+    for name, log in logs.items():
+        log.close()
+        with outputs.open(name) as reader:
+            assert check_kept(log, reader) == [(HEAD_BYTES, 5301 - TAIL_BYTES)]
+        outputs.remove(name)
+
+
+def test_what_is_written_after_the_close_of_all_is_dropped(
+    valkey, make_outputs, task_id
+):
+    outputs = make_outputs(valkey)
+    log = outputs.create(task_id)
+    write(log, 50)
+    settle(log)
+    outputs.close()
+    write(log, 20)
+    log.close()
+    assert log.facts() == {"end_offset": 70, "dropped_bytes": 20}
