@@ -15,8 +15,8 @@ from .sender import Sender
 
 #: The most that is held of an output while the server does not take it.
 PENDING_BYTES: Final = 1024 * 1024
-#: The most of an output that is sent at once.
-SEND_BYTES: Final = 256 * 1024
+#: The most of an output that is sent at once: a line waits while a flood is sent.
+SEND_BYTES: Final = 64 * 1024
 #: How long the command may be held back where the server takes less than it writes.
 PATIENCE_SECONDS: Final = 1.0
 #: How long its end waits for what is pending.
