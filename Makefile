@@ -37,7 +37,7 @@ $(VENV)/.run: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-apprise.txt requirements-gevent.txt requirements-postgres.txt requirements-sns.txt requirements-supervisor.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-apprise.txt requirements-celery.txt requirements-gevent.txt requirements-postgres.txt requirements-sns.txt requirements-supervisor.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	touch $@
 

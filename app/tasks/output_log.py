@@ -14,6 +14,7 @@ that is not Python's.
 
 import os
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +65,44 @@ class Chunk:
     data: bytes
 
 
-class OutputLog:
-    """The writing end, owned by the one thread that reads the command's pipe."""
+class LogWriter(ABC):
+    """The writing end of an output, owned by the one thread that reads its pipe."""
+
+    end_offset: int
+
+    @property
+    @abstractmethod
+    def dropped_bytes(self) -> int:
+        """Bytes that the command wrote and that are not kept."""
+
+    @property
+    @abstractmethod
+    def has_overflowed(self) -> bool:
+        """Whether more was written than is kept."""
+
+    @abstractmethod
+    def append(self, data: memoryview) -> None:
+        """Write what the command wrote; never fails, since nothing must stop it."""
+
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record says of its output."""
+        return {"end_offset": self.end_offset, "dropped_bytes": self.dropped_bytes}
+
+    def sink(self, on_overflow: Callable[[], None] | None) -> Sink:
+        """Return what appends, and tells where more was written than is kept."""
+        if on_overflow is None:
+            return self.append
+
+        def append(data: memoryview) -> None:
+            self.append(data)
+            if self.has_overflowed:
+                on_overflow()
+
+        return append
+
+
+class OutputLog(LogWriter):
+    """The writing end of a file."""
 
     def __init__(
         self,
@@ -108,9 +145,10 @@ class OutputLog:
         gap = self.end_offset - self._head_bytes - self._tail_bytes
         return max(0, gap) + self._lost_bytes
 
-    def facts(self) -> dict[str, int]:
-        """Return what a task's record says of its output."""
-        return {"end_offset": self.end_offset, "dropped_bytes": self.dropped_bytes}
+    @property
+    def has_overflowed(self) -> bool:
+        """Whether more was written than is kept."""
+        return self.dropped_bytes > 0
 
     def append(self, data: memoryview) -> None:
         """Write what the command wrote; never fails, since nothing must stop it.
@@ -129,18 +167,6 @@ class OutputLog:
             self._failed = True
             self._lost_bytes += len(data)
             self._report("output.write_failed", lost_from_offset=self.end_offset)
-
-    def sink(self, on_overflow: Callable[[], None] | None) -> Sink:
-        """Return what appends, and tells where more was written than is kept."""
-        if on_overflow is None:
-            return self.append
-
-        def append(data: memoryview) -> None:
-            self.append(data)
-            if self.dropped_bytes:
-                on_overflow()
-
-        return append
 
     def short(self) -> bytes | None:
         """Return all that was written, if it is short and there is no name."""
@@ -257,16 +283,68 @@ class ShortOutput:
         return self.read(offset, end - offset)
 
 
-class OutputReader:
-    """A reading end; a context manager. Reads do not consume."""
+class LogReader(ABC):
+    """A reading end of an output; a context manager. Reads do not consume."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    @abstractmethod
+    def end_offset(self) -> int:
+        """Return how many bytes have been written so far."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record would say of its output now."""
+
+    @abstractmethod
+    def read(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`, or from where they are kept.
+
+        Empty at the end. Fewer bytes than asked for do not mean the end.
+        """
+
+    def read_until_gap(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`, or from where they are kept.
+
+        Fewer mean that there the output ends so far, or a gap begins.
+        """
+        chunk = self.read(offset, limit)
+        start, pieces, left = chunk.start, list[bytes](), limit
+        while chunk.data:
+            pieces.append(chunk.data)
+            left -= len(chunk.data)
+            position = chunk.start + len(chunk.data)
+            chunk = self.read(position, left)
+            if chunk.start > position:
+                break
+        return Chunk(start, b"".join(pieces))
+
+    def read_until(self, offset: int, end: int) -> Chunk:
+        """Return all bytes up to `end` that follow without a gap, at most."""
+        start, pieces = offset, list[bytes]()
+        position = offset
+        while position < end:
+            chunk = self.read(position, end - position)
+            if not chunk.data:
+                break
+            if chunk.start > position:
+                start, pieces = chunk.start, []
+            pieces.append(chunk.data)
+            position = chunk.start + len(chunk.data)
+        return Chunk(start, b"".join(pieces))
+
+
+class OutputReader(LogReader):
+    """A reading end of a file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._head_bytes, self._tail_bytes = _sizes(descriptor)
         self._ring_bytes = self._tail_bytes + SLACK_BYTES
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exc_info: object) -> None:
         os.close(self._descriptor)
@@ -300,36 +378,6 @@ class OutputReader:
                 return Chunk(start + lost, data[lost:])
             # Nothing is left. Try again further on.
         return Chunk(offset, b"")
-
-    def read_until_gap(self, offset: int, limit: int) -> Chunk:
-        """Return up to `limit` bytes from `offset`, or from where they are kept.
-
-        Fewer mean that there the output ends so far, or a gap begins.
-        """
-        chunk = self.read(offset, limit)
-        start, pieces, left = chunk.start, list[bytes](), limit
-        while chunk.data:
-            pieces.append(chunk.data)
-            left -= len(chunk.data)
-            position = chunk.start + len(chunk.data)
-            chunk = self.read(position, left)
-            if chunk.start > position:
-                break
-        return Chunk(start, b"".join(pieces))
-
-    def read_until(self, offset: int, end: int) -> Chunk:
-        """Return all bytes up to `end` that follow without a gap, at most."""
-        start, pieces = offset, list[bytes]()
-        position = offset
-        while position < end:
-            chunk = self.read(position, end - position)
-            if not chunk.data:
-                break
-            if chunk.start > position:
-                start, pieces = chunk.start, []
-            pieces.append(chunk.data)
-            position = chunk.start + len(chunk.data)
-        return Chunk(start, b"".join(pieces))
 
     def _oldest(self, end: int) -> int:
         """Return the first offset that the ring keeps when `end` is the end."""

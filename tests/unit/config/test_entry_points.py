@@ -161,6 +161,7 @@ def test_making_an_app_starts_nothing_and_imports_no_optional_part(
     assert report["files"] == ["output", "secret_key", "sms_receipts_secret"]
     optional = {"gevent", "alembic", "psycopg", "concurrent_log_handler", "celery"}
     assert optional.isdisjoint(report["modules"])
+    assert "redis" not in report["modules"]
     seen = set(report["seen afterwards"])
     watched = {"a thread's start", "sqlite3.connect", "subprocess.Popen"}
     assert seen == watched
