@@ -33,6 +33,8 @@ BellhopError
 ├── PasswordChecksExceeded   too many passwords are being checked
 └── Unavailable           nothing can be taken on now
     ├── StorageUnavailable   a record or an output cannot be written or read
+    ├── BrokerUnavailable    what brings tasks to their hosts cannot be reached
+    ├── HostAway             the host gives no sign of life
     ├── Draining             this host takes no new runs
     └── ShuttingDown         this worker is about to end
 
@@ -219,6 +221,14 @@ class Unavailable(BellhopError):
 
 class StorageUnavailable(Unavailable):
     """No record or output can be kept now; nothing was started, try again."""
+
+
+class BrokerUnavailable(Unavailable):
+    """What brings tasks to their hosts cannot be reached; nothing was started."""
+
+
+class HostAway(Unavailable):
+    """The host has given no sign of life for some seconds; nothing was started."""
 
 
 class Draining(Unavailable):

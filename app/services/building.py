@@ -124,6 +124,16 @@ def build_figures(settings: Mapping[str, Any]) -> Figures:
     )
 
 
+def build_outputs(settings: Mapping[str, Any]) -> tuple[OutputFolder, Notices]:
+    """Return what keeps outputs, and what tells that they have changed."""
+    outputs = OutputFolder(
+        Path(settings["INSTANCE_PATH"]) / "output",
+        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
+        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
+    )
+    return outputs, Notices()
+
+
 def build_work(
     settings: Mapping[str, Any],
     database: Database,
@@ -132,12 +142,8 @@ def build_work(
 ) -> dict[str, Any]:
     """Return what runs tasks and shows them, by the names that Services has for it."""
     instance = Path(settings["INSTANCE_PATH"])
-    store, notices = TaskStore(database), Notices()
-    outputs = OutputFolder(
-        instance / "output",
-        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
-        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
-    )
+    store = TaskStore(database)
+    outputs, notices = build_outputs(settings)
     detached = DetachedRuns(
         instance / "detached",
         store=store,

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from .call_job import Call
-from .order import Order, Origin
+from .order import ANYWHERE, Order, Origin, Place
 from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report
@@ -13,18 +13,26 @@ class TaskBackend(Protocol):
     """Takes tasks, runs them, and ends what still runs when it closes."""
 
     def submit(
-        self, order: Order, origin: Origin, *, patience: Patience | None = None
+        self,
+        order: Order,
+        origin: Origin,
+        *,
+        place: Place = ANYWHERE,
+        patience: Patience | None = None,
     ) -> TaskRecord:
         """Start a command, in its slot if it has one.
 
         With `patience` it may return only when the task has ended or the patience has.
+        Raises InvalidInput where its host is not known, HostAway where that is away.
         Raises SlotBusy, CapacityExceeded, NotAuthenticated where the account was just
         removed, UuidRefused where the uuid was used, Draining where nothing new is
         taken on, or StorageUnavailable; then nothing was started.
         """
         ...
 
-    def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
+    def submit_report(
+        self, report: Report, origin: Origin, *, place: Place = ANYWHERE
+    ) -> TaskRecord:
         """Start making a report; raises as submit, but for SlotBusy."""
         ...
 

@@ -51,6 +51,21 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a task is to run; without a `host` it does not matter.
+
+    One that `waits` does so where that host is away; others are refused, or lost.
+    """
+
+    host: str | None = None
+    waits: bool = False
+
+
+#: Wherever there is room.
+ANYWHERE = Place()
+
+
+@dataclass(frozen=True)
 class Origin:
     """By whom a task is started.
 

@@ -7,7 +7,7 @@ from app.storage.task_store import TaskStore
 from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines
-from .order import Origin, Wish
+from .order import ANYWHERE, Origin, Place, Wish
 from .output import OutputFolder
 from .patience import Patience
 from .record import TaskRecord
@@ -56,13 +56,18 @@ class Runs:
         return self._backend.submit(order, origin)
 
     def grant(
-        self, wish: Wish, origin: Origin, *, patience: Patience | None = None
+        self,
+        wish: Wish,
+        origin: Origin,
+        *,
+        place: Place = ANYWHERE,
+        patience: Patience | None = None,
     ) -> TaskRecord:
         """Start what a wish asks for; raises as :meth:`start`."""
         order = self._catalogue.order(wish, user=origin.owner)
         if wish.notify is not None:
             order = replace(order, notify=(wish.notify, *order.notify))
-        return self._backend.submit(order, origin, patience=patience)
+        return self._backend.submit(order, origin, place=place, patience=patience)
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid, by its digest, has started a command."""

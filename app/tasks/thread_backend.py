@@ -21,6 +21,8 @@ import structlog
 from app.errors import (
     CapacityExceeded,
     Draining,
+    Fault,
+    InvalidInput,
     ShuttingDown,
     StorageUnavailable,
 )
@@ -31,7 +33,7 @@ from .command_job import CommandJob
 from .detached import DetachedRuns
 from .detached_job import DetachedJob
 from .job import Job, end_of_task, state_of_stop
-from .order import Order, Origin
+from .order import ANYWHERE, Order, Origin, Place
 from .output import STDERR, STDOUT, STREAMS, OutputFolder
 from .output_log import TaskOutput
 from .patience import Patience
@@ -116,9 +118,15 @@ class ThreadBackend:
         return f"<ThreadBackend tasks={len(self._tasks)}>"
 
     def submit(
-        self, order: Order, origin: Origin, *, patience: Patience | None = None
+        self,
+        order: Order,
+        origin: Origin,
+        *,
+        place: Place = ANYWHERE,
+        patience: Patience | None = None,
     ) -> TaskRecord:
         """Start a command, in its slot if it has one; see TaskBackend."""
+        self._check_place(place)
         record = self._new(
             "exec",
             origin,
@@ -146,8 +154,11 @@ class ThreadBackend:
             self._attend(task, job, patience)
         return task.record
 
-    def submit_report(self, report: Report, origin: Origin) -> TaskRecord:
+    def submit_report(
+        self, report: Report, origin: Origin, *, place: Place = ANYWHERE
+    ) -> TaskRecord:
         """Start making a report; see TaskBackend."""
+        self._check_place(place)
         record = self._new(
             report.kind, origin, progress_done=0, progress_total=report.total
         )
@@ -163,6 +174,11 @@ class ThreadBackend:
         record = self._new(call.kind, origin, task_id=task_id)
         job = CallJob(call, started=partial(self._write_start, task_id))
         return self._admit(record, job, origin).record
+
+    def _check_place(self, place: Place) -> None:
+        if place.host not in (None, self._host):
+            fault = f"is not {self._host!r}, the only host that tasks run on here"
+            raise InvalidInput([Fault("host", fault)])
 
     def _submit_detached(
         self, order: Order, record: TaskRecord, origin: Origin
