@@ -45,6 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("soak")
 
 
+def pytest_collection() -> None:
+    """Look for no garbage while thousands of tests are made, none of which is any."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among what comes later: the tests stay to the end."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
     """Have children take a SIGINT, which those of a shell's background job ignore."""
