@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from flask import Flask
 
 from app.webhooks.signature import read_secret
+from application import create_app
 from tests.callers import ADMIN, PASSWORD, issue_token, production
 from tests.postgres import Postgres
 from tests.servers import PROJECT, Server
@@ -56,6 +58,24 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def flask(environment: dict[str, str]) -> Run:
+    """Return what does a command in this process, where it takes a tenth."""
+
+    def run(
+        *arguments: str, typed: str = "", **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        with patch.dict(os.environ, environment | env, clear=True):
+            ran = create_app().test_cli_runner().invoke(args=arguments, input=typed)
+        return subprocess.CompletedProcess(
+            arguments, ran.exit_code, ran.stdout, ran.stderr
+        )
+
+    return run
+
+
+@pytest.fixture
+def process(environment: dict[str, str]) -> Run:
+    """Return what does a command as an operator does."""
+
     def run(
         *arguments: str, typed: str = "", **env: str
     ) -> subprocess.CompletedProcess[str]:
@@ -99,8 +119,10 @@ def make_admin(flask: Run) -> None:
 
 
 class TestUsers:
-    def test_the_first_user_is_an_admin_and_the_next_is_none(self, flask: Run) -> None:
-        [said] = done(flask("user", "add", "ann", "--password", "ann's password"))
+    def test_the_first_user_is_an_admin_and_the_next_is_none(
+        self, flask: Run, process: Run
+    ) -> None:
+        [said] = done(process("user", "add", "ann", "--password", "ann's password"))
         assert "admin" in said
         [said] = done(flask("user", "add", "bob", "--password", "bob's password"))
         assert "admin" not in said
@@ -111,15 +133,19 @@ class TestUsers:
         done(flask("user", "add", "bob", "--no-admin", "--password", "bob's password"))
         assert done(flask("user", "list")) == ["bob"]
 
-    def test_the_secret_of_webhooks_is_that_of_the_service(self, flask: Run) -> None:
+    def test_the_secret_of_webhooks_is_that_of_the_service(
+        self, flask: Run, process: Run
+    ) -> None:
         [secret] = done(flask("webhook-secret"))
         assert len(read_secret(secret)) == 32
-        assert done(flask("webhook-secret")) == [secret]
+        assert done(process("webhook-secret")) == [secret]
         assert done(flask("webhook-secret", SECRET_KEY="another")) != [secret]
 
-    def test_what_cannot_be_done_is_told_in_one_line(self, flask: Run) -> None:
+    def test_what_cannot_be_done_is_told_in_one_line(
+        self, flask: Run, process: Run
+    ) -> None:
         make_admin(flask)
-        told = refused(flask("user", "add", "admin", "--password", "secret"))
+        told = refused(process("user", "add", "admin", "--password", "secret"))
         assert told == "Error: There is a user of that name already."
         refused(flask("user", "add", "bob", typed="secre\n"))
         assert done(flask("user", "list")) == ["admin (admin)"]
@@ -147,8 +173,8 @@ class TestUsers:
             refused(ran)
             assert "canary" not in ran.stderr
 
-    def test_faulty_settings_are_told_without_a_trace(self, flask: Run) -> None:
-        ran = flask("user", "list", PORT="nonsense")
+    def test_faulty_settings_are_told_without_a_trace(self, process: Run) -> None:
+        ran = process("user", "list", PORT="nonsense")
         assert ran.returncode != 0
         assert ran.stdout == ""
         assert "PORT='nonsense'" in ran.stderr
@@ -219,12 +245,12 @@ def test_the_terminal_and_a_server_share_their_records(
 
 
 def test_the_terminal_and_a_server_share_postgresql(
-    postgres: Postgres, flask: Run, tmp_path: Path
+    postgres: Postgres, process: Run, tmp_path: Path
 ) -> None:
     with postgres.new_database() as url:
 
         def there(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
-            return flask(*arguments, DATABASE_URL=url, **options)
+            return process(*arguments, DATABASE_URL=url, **options)
 
         make_admin(there)
         with without_admin_password(tmp_path, DATABASE_URL=url) as server:
