@@ -1,17 +1,13 @@
 """`flask --app server check`: each misconfiguration is found, with what to do."""
 
-import os
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -20,13 +16,11 @@ from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
 from app.storage.tables import REVISION
-from application import create_app
+from tests import terminal
 from tests.postgres import Postgres
 from tests.servers import PROJECT
 from tests.unit.storage.rows import account_row, audit_row
 
-COMMAND = ("--app", "server", "check")
-SECONDS = 60
 AWAY = "postgresql+psycopg://u:canary@127.0.0.1:1/bellhop"
 
 
@@ -40,10 +34,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.instance.mkdir(mode=0o700)
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "FLASK_ENV": "production",
-            "INSTANCE_PATH": str(self.instance),
+        self.env = terminal.environment(self.path) | {
             "ADMIN_PASSWORD": "change-me",
             # A file that is cut by a limit of this test must not be found later.
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -67,25 +58,14 @@ class Place:
     def list_commands(self, text: str, mode: int = 0o600) -> None:
         self.env["EXEC_COMMANDS"] = self.write("commands.toml", text, mode)
 
-    def check(self) -> subprocess.CompletedProcess[str]:
-        """Check in this process, which takes a tenth of one of its own."""
+    def check(self) -> terminal.Ran:
         if self.limited:
             return self.check_alone()
-        with patch.dict(os.environ, self.env, clear=True):
-            runner = create_app().test_cli_runner()
-            ran = runner.invoke(args=[COMMAND[-1]], catch_exceptions=False)
-        return subprocess.CompletedProcess(COMMAND, ran.exit_code, ran.stdout, ran.stderr)
+        return terminal.do(self.env, "check")
 
-    def check_alone(self) -> subprocess.CompletedProcess[str]:
-        """Check as an operator does."""
-        return subprocess.run(
-            [*self.limited, sys.executable, "-m", "flask", *COMMAND],
-            cwd=PROJECT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
+    def check_alone(self) -> terminal.Ran:
+        """Check in a process of its own."""
+        return terminal.run(self.env, "check", below=self.limited)
 
 
 Seed = Callable[[Place], object]
@@ -96,7 +76,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def found_by(ran: subprocess.CompletedProcess[str]) -> list[str]:
+def found_by(ran: terminal.Ran) -> list[str]:
     """Return the lines of a check, whose form and exit code are as they should be."""
     *lines, summary = ran.stdout.splitlines()
     for line in lines:

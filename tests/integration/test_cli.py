@@ -6,22 +6,18 @@ import pty
 import re
 import select
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 from flask import Flask
 
 from app.webhooks.signature import read_secret
-from application import create_app
+from tests import terminal
 from tests.callers import ADMIN, PASSWORD, issue_token, production
 from tests.postgres import Postgres
 from tests.servers import PROJECT, Server
-
-SECONDS = 60
 
 # What is typed, what is asked for, and a word of why it cannot be.
 WRONG = [
@@ -43,67 +39,41 @@ WRONG = [
     ("", "token bob/../eve", "no user"),
 ]
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., terminal.Ran]
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Return what a terminal on the server's host has set."""
-    return {
-        "PATH": os.environ["PATH"],
-        "FLASK_ENV": "production",
-        "INSTANCE_PATH": str(tmp_path / "instance"),
-    }
+    return terminal.environment(tmp_path)
 
 
 @pytest.fixture
 def flask(environment: dict[str, str]) -> Run:
-    """Return what does a command in this process, where it takes a tenth."""
+    def do(*arguments: str, typed: str = "", **env: str) -> terminal.Ran:
+        return terminal.do(environment | env, *arguments, typed=typed)
 
-    def run(
-        *arguments: str, typed: str = "", **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        with patch.dict(os.environ, environment | env, clear=True):
-            ran = create_app().test_cli_runner().invoke(args=arguments, input=typed)
-        return subprocess.CompletedProcess(
-            arguments, ran.exit_code, ran.stdout, ran.stderr
-        )
-
-    return run
+    return do
 
 
 @pytest.fixture
 def process(environment: dict[str, str]) -> Run:
-    """Return what does a command as an operator does."""
+    """Return what runs a command as an operator does."""
 
-    def run(
-        *arguments: str, typed: str = "", **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            cwd=PROJECT,
-            env=environment | env,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
+    def run(*arguments: str, typed: str = "", **env: str) -> terminal.Ran:
+        return terminal.run(environment | env, *arguments, typed=typed)
 
     return run
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flask", "--app", "server", *arguments]
-
-
-def done(ran: subprocess.CompletedProcess[str]) -> list[str]:
+def done(ran: terminal.Ran) -> list[str]:
     """Return the lines that a command has printed, which did what it should."""
     assert ran.returncode == 0, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout.splitlines()
 
 
-def refused(ran: subprocess.CompletedProcess[str]) -> str:
+def refused(ran: terminal.Ran) -> str:
     """Return the one line by which a command says why it did nothing."""
     assert ran.returncode != 0
     assert ran.stdout == ""
@@ -183,14 +153,14 @@ class TestUsers:
     def test_a_password_is_asked_for_twice_at_a_terminal_and_not_shown(
         self, flask: Run, environment: dict[str, str]
     ) -> None:
-        with opened_terminal() as (master, terminal):
+        with opened_terminal() as (master, end):
             typing = subprocess.Popen(
-                command("user", "add", "admin"),
+                terminal.command("user", "add", "admin"),
                 cwd=PROJECT,
                 env=environment,
-                stdin=terminal,
-                stdout=terminal,
-                stderr=terminal,
+                stdin=end,
+                stdout=end,
+                stderr=end,
             )
             shown = b""
             with typing:
@@ -205,19 +175,19 @@ class TestUsers:
 
 @contextmanager
 def opened_terminal() -> Iterator[tuple[int, int]]:
-    master, terminal = pty.openpty()
+    master, end = pty.openpty()
     try:
-        yield master, terminal
+        yield master, end
     finally:
-        os.close(terminal)
+        os.close(end)
         os.close(master)
 
 
-def read_until(terminal: int, awaited: bytes) -> bytes:
+def read_until(master: int, awaited: bytes) -> bytes:
     shown = b""
     while awaited not in shown:
-        assert select.select([terminal], [], [], SECONDS)[0], shown
-        shown += os.read(terminal, 4096)
+        assert select.select([master], [], [], terminal.SECONDS)[0], shown
+        shown += os.read(master, 4096)
     return shown
 
 
@@ -249,7 +219,7 @@ def test_the_terminal_and_a_server_share_postgresql(
 ) -> None:
     with postgres.new_database() as url:
 
-        def there(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+        def there(*arguments: str, **options: str) -> terminal.Ran:
             return process(*arguments, DATABASE_URL=url, **options)
 
         make_admin(there)
