@@ -22,7 +22,7 @@ from tests.once import Compiled, Remembered
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
 
-LEAK_SECONDS = 5
+LEAK_SECONDS = 20
 
 _make_tables = Remembered(engine._upgrade)
 _compile = Compiled(Rule._compile_builder)
