@@ -11,8 +11,10 @@ JOBS ?= 3
 run: $(VENV)/.run
 	$(BIN)/python run.py $(ARGS)
 
+# What is compiled of the tests is kept, also where the surroundings say that nothing is: to
+# compile them takes each process a quarter of a minute.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

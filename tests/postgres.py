@@ -26,8 +26,19 @@ class Postgres:
         """Give the URL of a new database, dropped in the end."""
         name = f"test_{uuid.uuid4().hex}"
         self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-        yield f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+        yield self._url(name)
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def new_schema(self) -> Iterator[str]:
+        """Give the URL of a new schema, which is as empty as a new database.
+
+        To make a database copies a thousand files, which takes most of a small test.
+        """
+        name = f"test_{uuid.uuid4().hex}"
+        self.execute(f"CREATE SCHEMA {name}")
+        yield f"{self._url('postgres')}&options=-csearch_path%3D{name}"
+        self.execute(f"DROP SCHEMA {name} CASCADE")
 
     def execute(self, statement: str) -> list[tuple]:
         """Execute a statement as the server's owner, outside of any transaction."""
@@ -36,6 +47,12 @@ class Postgres:
         ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
 
 @contextmanager

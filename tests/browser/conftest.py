@@ -144,8 +144,14 @@ def open_page(service: Server, browser: Browser) -> Iterator[PageOf]:
     assert not found, "\n".join(found)
 
 
+@pytest.fixture(scope="module")
+def sessions() -> dict[str, Any]:
+    """Keep the cookies of who has signed in: to check a password takes its time."""
+    return {}
+
+
 @pytest.fixture
-def page_of(open_page: PageOf) -> PageOf:
+def page_of(open_page: PageOf, sessions: dict[str, Any]) -> PageOf:
     """Return what opens pages for a user of that name, who has signed in.
 
     It shows nothing yet: go to where the test begins. Options as of `open_page`.
@@ -153,10 +159,13 @@ def page_of(open_page: PageOf) -> PageOf:
 
     def make(username: str, **options: Any) -> Page:
         page = open_page(**options)
-        form = {"username": username, "password": USERS[username]}
+        page.context.add_cookies(sessions.get(username, []))
         # By the context's own client, which shares its cookies with the page.
-        answer = page.request.post("/ui/sign-in", form=form, max_redirects=0)
-        assert answer.status == 303, answer.text()
+        if page.request.get("/ui/commands/", max_redirects=0).status != 200:
+            form = {"username": username, "password": USERS[username]}
+            answer = page.request.post("/ui/sign-in", form=form, max_redirects=0)
+            assert answer.status == 303, answer.text()
+            sessions[username] = page.context.cookies()
         return page
 
     return make

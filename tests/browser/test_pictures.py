@@ -1,6 +1,8 @@
 """The pictures of the README: made here, so that they show what there is.
 
 make test ARGS="tests/browser/test_pictures.py --pictures"     writes them anew
+
+Otherwise only the long dose takes them, to see that it can be done.
 """
 
 import fcntl
@@ -46,6 +48,13 @@ minimum = 0
 maximum = 9
 default = 1
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wanted(request: pytest.FixtureRequest) -> None:
+    """Skip where nobody wants pictures: to take them is much work for a browser."""
+    if not any(map(request.config.getoption, ("--pictures", "--soak"))):
+        pytest.skip("no pictures are wanted")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,8 @@
 """`flask --app server check`: each misconfiguration is found, with what to do."""
 
-import os
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,12 +16,11 @@ from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
 from app.storage.tables import REVISION
+from tests import terminal
 from tests.postgres import Postgres
 from tests.servers import PROJECT
 from tests.unit.storage.rows import account_row, audit_row
 
-COMMAND = ("--app", "server", "check")
-SECONDS = 60
 AWAY = "postgresql+psycopg://u:canary@127.0.0.1:1/bellhop"
 
 
@@ -38,10 +34,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.instance.mkdir(mode=0o700)
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "FLASK_ENV": "production",
-            "INSTANCE_PATH": str(self.instance),
+        self.env = terminal.environment(self.path) | {
             "ADMIN_PASSWORD": "change-me",
             # A file that is cut by a limit of this test must not be found later.
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -65,15 +58,14 @@ class Place:
     def list_commands(self, text: str, mode: int = 0o600) -> None:
         self.env["EXEC_COMMANDS"] = self.write("commands.toml", text, mode)
 
-    def check(self) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.limited, sys.executable, "-m", "flask", *COMMAND],
-            cwd=PROJECT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
+    def check(self) -> terminal.Ran:
+        if self.limited:
+            return self.check_alone()
+        return terminal.do(self.env, "check")
+
+    def check_alone(self) -> terminal.Ran:
+        """Check in a process of its own."""
+        return terminal.run(self.env, "check", below=self.limited)
 
 
 Seed = Callable[[Place], object]
@@ -84,7 +76,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def found_by(ran: subprocess.CompletedProcess[str]) -> list[str]:
+def found_by(ran: terminal.Ran) -> list[str]:
     """Return the lines of a check, whose form and exit code are as they should be."""
     *lines, summary = ran.stdout.splitlines()
     for line in lines:
@@ -423,7 +415,7 @@ def test_what_is_sound_has_no_fault(place: Place, environment: str) -> None:
     place.env |= {"PUBLIC_URL": "https://sms.example", "SMS_RECEIPTS_SECRET": "canary"}
     place.env |= {"SMS_PROVIDER": "twilio", "TWILIO_ACCOUNT_SID": "AC1"}
     place.env |= {"TWILIO_AUTH_TOKEN": "canary", "TWILIO_FROM": "+15005550006"}
-    lines = found_by(place.check())
+    lines = found_by(place.check_alone())
     assert not faults_of(lines)
     for line in (
         "ok    admin: there is one",
@@ -449,7 +441,7 @@ def test_faulty_settings_are_told_with_where_to_look(
     place: Place, env: dict[str, str], fault: str
 ) -> None:
     place.env |= env
-    ran = place.check()
+    ran = place.check_alone()
     assert (ran.returncode, ran.stdout) == (1, "")
     assert fault in ran.stderr
     assert ran.stderr.endswith("docs/settings.md has all of them.\n")
@@ -486,7 +478,7 @@ def test_a_database_is_left_as_it_is_and_nobody_is_added(
 ) -> None:
     revision(number)(place)
     before = kept(place)
-    found_by(place.check())
+    found_by(place.check_alone())
     assert kept(place) == before
 
 

@@ -6,7 +6,6 @@ import pty
 import re
 import select
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +14,10 @@ import pytest
 from flask import Flask
 
 from app.webhooks.signature import read_secret
+from tests import terminal
 from tests.callers import ADMIN, PASSWORD, issue_token, production
 from tests.postgres import Postgres
 from tests.servers import PROJECT, Server
-
-SECONDS = 60
 
 # What is typed, what is asked for, and a word of why it cannot be.
 WRONG = [
@@ -41,49 +39,41 @@ WRONG = [
     ("", "token bob/../eve", "no user"),
 ]
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., terminal.Ran]
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Return what a terminal on the server's host has set."""
-    return {
-        "PATH": os.environ["PATH"],
-        "FLASK_ENV": "production",
-        "INSTANCE_PATH": str(tmp_path / "instance"),
-    }
+    return terminal.environment(tmp_path)
 
 
 @pytest.fixture
 def flask(environment: dict[str, str]) -> Run:
-    def run(
-        *arguments: str, typed: str = "", **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(*arguments),
-            cwd=PROJECT,
-            env=environment | env,
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
+    def do(*arguments: str, typed: str = "", **env: str) -> terminal.Ran:
+        return terminal.do(environment | env, *arguments, typed=typed)
+
+    return do
+
+
+@pytest.fixture
+def process(environment: dict[str, str]) -> Run:
+    """Return what runs a command as an operator does."""
+
+    def run(*arguments: str, typed: str = "", **env: str) -> terminal.Ran:
+        return terminal.run(environment | env, *arguments, typed=typed)
 
     return run
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flask", "--app", "server", *arguments]
-
-
-def done(ran: subprocess.CompletedProcess[str]) -> list[str]:
+def done(ran: terminal.Ran) -> list[str]:
     """Return the lines that a command has printed, which did what it should."""
     assert ran.returncode == 0, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout.splitlines()
 
 
-def refused(ran: subprocess.CompletedProcess[str]) -> str:
+def refused(ran: terminal.Ran) -> str:
     """Return the one line by which a command says why it did nothing."""
     assert ran.returncode != 0
     assert ran.stdout == ""
@@ -99,8 +89,10 @@ def make_admin(flask: Run) -> None:
 
 
 class TestUsers:
-    def test_the_first_user_is_an_admin_and_the_next_is_none(self, flask: Run) -> None:
-        [said] = done(flask("user", "add", "ann", "--password", "ann's password"))
+    def test_the_first_user_is_an_admin_and_the_next_is_none(
+        self, flask: Run, process: Run
+    ) -> None:
+        [said] = done(process("user", "add", "ann", "--password", "ann's password"))
         assert "admin" in said
         [said] = done(flask("user", "add", "bob", "--password", "bob's password"))
         assert "admin" not in said
@@ -111,15 +103,19 @@ class TestUsers:
         done(flask("user", "add", "bob", "--no-admin", "--password", "bob's password"))
         assert done(flask("user", "list")) == ["bob"]
 
-    def test_the_secret_of_webhooks_is_that_of_the_service(self, flask: Run) -> None:
+    def test_the_secret_of_webhooks_is_that_of_the_service(
+        self, flask: Run, process: Run
+    ) -> None:
         [secret] = done(flask("webhook-secret"))
         assert len(read_secret(secret)) == 32
-        assert done(flask("webhook-secret")) == [secret]
+        assert done(process("webhook-secret")) == [secret]
         assert done(flask("webhook-secret", SECRET_KEY="another")) != [secret]
 
-    def test_what_cannot_be_done_is_told_in_one_line(self, flask: Run) -> None:
+    def test_what_cannot_be_done_is_told_in_one_line(
+        self, flask: Run, process: Run
+    ) -> None:
         make_admin(flask)
-        told = refused(flask("user", "add", "admin", "--password", "secret"))
+        told = refused(process("user", "add", "admin", "--password", "secret"))
         assert told == "Error: There is a user of that name already."
         refused(flask("user", "add", "bob", typed="secre\n"))
         assert done(flask("user", "list")) == ["admin (admin)"]
@@ -147,8 +143,8 @@ class TestUsers:
             refused(ran)
             assert "canary" not in ran.stderr
 
-    def test_faulty_settings_are_told_without_a_trace(self, flask: Run) -> None:
-        ran = flask("user", "list", PORT="nonsense")
+    def test_faulty_settings_are_told_without_a_trace(self, process: Run) -> None:
+        ran = process("user", "list", PORT="nonsense")
         assert ran.returncode != 0
         assert ran.stdout == ""
         assert "PORT='nonsense'" in ran.stderr
@@ -157,14 +153,14 @@ class TestUsers:
     def test_a_password_is_asked_for_twice_at_a_terminal_and_not_shown(
         self, flask: Run, environment: dict[str, str]
     ) -> None:
-        with opened_terminal() as (master, terminal):
+        with opened_terminal() as (master, end):
             typing = subprocess.Popen(
-                command("user", "add", "admin"),
+                terminal.command("user", "add", "admin"),
                 cwd=PROJECT,
                 env=environment,
-                stdin=terminal,
-                stdout=terminal,
-                stderr=terminal,
+                stdin=end,
+                stdout=end,
+                stderr=end,
             )
             shown = b""
             with typing:
@@ -179,19 +175,19 @@ class TestUsers:
 
 @contextmanager
 def opened_terminal() -> Iterator[tuple[int, int]]:
-    master, terminal = pty.openpty()
+    master, end = pty.openpty()
     try:
-        yield master, terminal
+        yield master, end
     finally:
-        os.close(terminal)
+        os.close(end)
         os.close(master)
 
 
-def read_until(terminal: int, awaited: bytes) -> bytes:
+def read_until(master: int, awaited: bytes) -> bytes:
     shown = b""
     while awaited not in shown:
-        assert select.select([terminal], [], [], SECONDS)[0], shown
-        shown += os.read(terminal, 4096)
+        assert select.select([master], [], [], terminal.SECONDS)[0], shown
+        shown += os.read(master, 4096)
     return shown
 
 
@@ -219,12 +215,12 @@ def test_the_terminal_and_a_server_share_their_records(
 
 
 def test_the_terminal_and_a_server_share_postgresql(
-    postgres: Postgres, flask: Run, tmp_path: Path
+    postgres: Postgres, process: Run, tmp_path: Path
 ) -> None:
     with postgres.new_database() as url:
 
-        def there(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
-            return flask(*arguments, DATABASE_URL=url, **options)
+        def there(*arguments: str, **options: str) -> terminal.Ran:
+            return process(*arguments, DATABASE_URL=url, **options)
 
         make_admin(there)
         with without_admin_password(tmp_path, DATABASE_URL=url) as server:

@@ -5,7 +5,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -18,20 +17,16 @@ from app.storage.task_store import Admission, Room, TaskStore
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
 from app.tasks.worker import Worker
+from tests import terminal
 from tests.callers import ADMIN, each_worker, production
 from tests.servers import PROJECT, Server, running, wait_until
 
-SECONDS = 60
 PROBLEM = "urn:bellhop:problem:draining"
 BEGUN = "This host takes no new runs."
 EMPTY = "Nothing runs that would be ended with the service."
 AGAIN = ["This host takes new runs again."]
 STARTED = "host.draining"
 UNFINISHED = "SELECT state FROM tasks WHERE finished IS NULL"
-
-
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flask", "--app", "server", *arguments]
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +41,9 @@ def server(folder: Path) -> Iterator[Server]:
         yield started
 
 
-def environment(folder: Path, env: str = "testing") -> dict[str, str]:
-    """Return what a terminal has set on the host of a server in that folder."""
-    instance = str(folder / "instance")
-    return {"PATH": os.environ["PATH"], "FLASK_ENV": env, "INSTANCE_PATH": instance}
-
-
 def flask(folder: Path, *arguments: str, env: str = "testing") -> tuple[int, list[str]]:
-    """Run a command; return its exit code and what it has printed."""
-    ran = subprocess.run(
-        command(*arguments),
-        cwd=PROJECT,
-        env=environment(folder, env),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-    assert "Traceback" not in ran.stderr
+    """Do a command; return its exit code and what it has printed."""
+    ran = terminal.do(terminal.environment(folder, env), *arguments)
     return ran.returncode, ran.stdout.splitlines()
 
 
@@ -77,7 +58,7 @@ class Draining:
         return self.output.read_text().splitlines()
 
     def end(self) -> int:
-        return self.process.wait(SECONDS)
+        return self.process.wait(terminal.SECONDS)
 
 
 @contextmanager
@@ -85,9 +66,9 @@ def draining(folder: Path, output: Path, env: str = "testing") -> Iterator[Drain
     with (
         output.open("wb") as file,
         subprocess.Popen(
-            command("drain"),
+            terminal.command("drain"),
             cwd=PROJECT,
-            env=environment(folder, env),
+            env=terminal.environment(folder, env),
             stdout=file,
             stderr=subprocess.DEVNULL,
             text=True,

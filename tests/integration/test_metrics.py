@@ -124,7 +124,7 @@ def grown(now: Scraped, before: Scraped, name: str, *labels: str) -> dict[Any, f
 
 def test_requests_are_counted_as_they_were_answered(server: Server) -> None:
     before, load = Load(server).scrape(), Load(server)
-    load.ask_much(10)
+    load.ask_much(4)
     # The first scrape was answered after it had looked.
     done = Counter([("GET", "/metrics", "200"), *load.done])
     for _ in range(20):
@@ -134,7 +134,7 @@ def test_requests_are_counted_as_they_were_answered(server: Server) -> None:
     timed = grown(now, before, "http_request_duration_seconds_count", *LABELS[:2])
     done["GET", "/metrics", "200"] -= 1
     assert sum(timed.values()) == done.total()
-    assert timed["GET", "unmatched"] == 8 * 10 * 2
+    assert timed["GET", "unmatched"] == 8 * 4 * 2
     ends = {(*labels, "+Inf"): count for labels, count in timed.items()}
     buckets = grown(now, before, "http_request_duration_seconds_bucket", *LABELS_LE)
     assert ends.items() <= buckets.items()
@@ -309,7 +309,7 @@ def test_nothing_goes_back_when_workers_are_killed_and_replaced(
     def ask_on(number: int) -> None:
         with requests.Session() as kept:
             by = kept if number else requests
-            while not over.is_set():
+            while not over.wait(0.01):
                 try:
                     by.get(f"{server.url}/v1/uptime/", timeout=60).raise_for_status()
                     answered.append(number)

@@ -54,7 +54,7 @@ def generate(document: str, server: Server, *options: str) -> int:
 @pytest.mark.timeout(900)
 def test_what_is_generated_of_it_finds_no_fault(server: Server, soak: bool) -> None:
     # In every run the same, in the long dose others each time.
-    dose = ("200",) if soak else ("8", "--seed", "1")
+    dose = ("200",) if soak else ("4", "--seed", "1")
     url = f"{server.url}/openapi.json"
     sent = generate(
         url,

@@ -34,6 +34,7 @@ from tests.racing import race_threads
 from tests.servers import PROJECT, Server, wait_until
 
 SEED = 20
+# Of which a small dose has every fifth.
 ALTERED = 2000
 MAX_RUNNING = 3
 
@@ -228,8 +229,8 @@ class Altered:
         return bytes(whole)
 
 
-def test_two_thousand_altered_uuids_are_refused_and_the_good_one_is_not(
-    server: Server, tmp_path: Path
+def test_altered_uuids_are_refused_and_the_good_one_is_not(
+    server: Server, tmp_path: Path, soak: bool
 ) -> None:
     ann = Caller(server, "ann")
     retired, ann.key = ann.key, issue_key(server, ann.pair)
@@ -237,6 +238,7 @@ def test_two_thousand_altered_uuids_are_refused_and_the_good_one_is_not(
     others["admin"] = issue_key(server, ADMIN)
     altered = Altered(ann, others, retired).all()
     assert len(altered) >= ALTERED
+    altered = altered[:: 1 if soak else 5]
 
     mark = tmp_path / "started"
     with ThreadPoolExecutor(8) as pool:

@@ -1,10 +1,8 @@
 """`flask sms …`: what is set is looked at, vendors are stood in for, and asked."""
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -12,39 +10,20 @@ from pathlib import Path
 
 from app.sms.fake.server import FakeServer
 from app.sms.fake.vendors import all_vendors
+from tests import terminal
 from tests.sending import known_to, message, send, sending, states, write_templates
 from tests.servers import PROJECT, Server, free_port, running, wait_until
 from tests.vendors import FIRST
 
-SECONDS = 60
 REPORTING = ("aliyun", "huawei", "tencent", "twilio", "kannel")
 EVERYBODY = (*REPORTING, "sns")
 
 
-def terminal(folder: Path, **env: str) -> dict[str, str]:
-    """Return what a terminal on the server's host has set."""
-    known = {"PATH": os.environ["PATH"], "FLASK_ENV": "production"}
-    return known | {"INSTANCE_PATH": str(folder / "instance")} | env
+def flask(folder: Path, *arguments: str, **env: str) -> terminal.Ran:
+    return terminal.do(terminal.environment(folder) | env, "sms", *arguments)
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flask", "--app", "server", "sms", *arguments]
-
-
-def flask(
-    folder: Path, *arguments: str, **env: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        cwd=PROJECT,
-        env=terminal(folder, **env),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
-
-
-def told(ran: subprocess.CompletedProcess[str], *, code: int = 0) -> list[str]:
+def told(ran: terminal.Ran, *, code: int = 0) -> list[str]:
     """Return what a command has told, beside the log."""
     assert ran.returncode == code, ran.stderr
     errors = [line for line in ran.stderr.splitlines() if not line.startswith("{")]
@@ -90,9 +69,9 @@ def faking(
 ) -> Iterator[tuple[dict[str, str], list[str]]]:
     """Run the stand-in; give the settings that it prints, and what it prints later."""
     with subprocess.Popen(
-        command("fake", "--port", "0"),
+        terminal.command("sms", "fake", "--port", "0"),
         cwd=PROJECT,
-        env=terminal(folder, **env),
+        env=terminal.environment(folder) | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -104,7 +83,7 @@ def faking(
             later: list[str] = []
             yield dict(line.rstrip("\n").split("=", 1) for line in settings), later
             process.send_signal(ends_by)
-            later += process.communicate(timeout=SECONDS)[0].splitlines()
+            later += process.communicate(timeout=terminal.SECONDS)[0].splitlines()
             assert process.returncode == 0
         finally:
             process.kill()

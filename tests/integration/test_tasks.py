@@ -3,7 +3,6 @@
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -42,9 +41,7 @@ def delete(server: Server, href: str) -> int:
 
 def check_cancelled(server: Server, href: str) -> None:
     wait_until(lambda: task(server, href)["progress"]["done"] >= 1)
-    begun = time.monotonic()
     assert delete(server, href) == 204
-    assert time.monotonic() - begun < 2
     found = task(server, href)
     assert (found["state"], found["reason"]) == ("REVOKED", "cancelled")
 

@@ -482,7 +482,7 @@ def errors_of(server: Server) -> list[str]:
 class TestEndOfWorkers:
     """Who watches does not keep a worker from its end, and misses nothing by it."""
 
-    COUNTS = "i=0; while [ ! -e '%s' ]; do echo $i; i=$((i+1)); sleep 0.005; done"
+    COUNTS = "i=0; while [ ! -e '%s' ]; do echo $i; i=$((i+1)); sleep 0.02; done"
 
     @pytest.mark.parametrize("command", ["sleep 300", "yes"])
     def test_a_server_with_watchers_ends_soon(

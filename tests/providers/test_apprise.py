@@ -9,7 +9,7 @@ import pytest
 
 from app.sms.fake.vendor import Answer, Asked, FakeVendor, Scenario, Sent
 from app.sms.providers.apprise import AppriseProvider
-from tests.providers.faults import NUMBER, TEXT, TIMEOUT_SECONDS, played, told
+from tests.providers.faults import NUMBER, PATIENT_SECONDS, TEXT, played, told
 from tests.servers import free_port
 
 # One of its plugins, all of which it loads.
@@ -32,11 +32,11 @@ class AnyService(FakeVendor):
         return Answer(200 if scenario is Scenario.SUCCESS else 403, "{}"), []
 
 
-def make(url: str) -> AppriseProvider:
+def make(url: str, timeout_seconds: float = PATIENT_SECONDS) -> AppriseProvider:
     target = url.replace("http://", "json://")
     return AppriseProvider(
         url=f"{target}/{{receiver}}?retry=2&wait=0&optional=yes",
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=timeout_seconds,
     )
 
 

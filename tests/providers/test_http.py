@@ -11,6 +11,7 @@ from app.sms.fake.vendor import Answer, FakeVendor, Scenario, Sent
 from app.sms.message import Accepted, Category, Filled, Rejected
 from app.sms.provider import OutcomeUnknown, ProviderUnreachable
 from app.sms.providers.http import GenericHttpProvider
+from tests.providers.faults import IMPATIENT, PATIENT_SECONDS
 
 NUMBER = "+8613800000000"
 NASTY = "a\"b\\c&d=e+f %41#?/../\n中😀{text}'<>"
@@ -56,7 +57,9 @@ def provider(server):
 
     def make(**config):
         config = {"url": f"{server.url}/send", "body": JSON_BODY, **config}
-        made.append(GenericHttpProvider(timeout_seconds=0.5, **config))
+        made.append(
+            GenericHttpProvider(**{"timeout_seconds": PATIENT_SECONDS} | config)
+        )
         return made[-1]
 
     yield make
@@ -129,8 +132,9 @@ def test_a_refusal_has_its_category_and_sent_nothing(
 @pytest.mark.parametrize("scenario", ["error", "timeout", "reset", "malformed"])
 def test_what_may_have_been_sent_is_unknown_and_asked_once(server, provider, scenario):
     server.script("gateway", scenario)
+    options = IMPATIENT if scenario == "timeout" else {}
     with pytest.raises(OutcomeUnknown):
-        send(provider(**TELLING))
+        send(provider(**TELLING, **options))
     assert len(server.asked()) == len(server.sent()) == 1
 
 

@@ -14,8 +14,8 @@ from app.sms.provider import Call, OutcomeUnknown
 from app.sms.providers.kannel import KannelProvider
 from tests.providers.faults import (
     NUMBER,
+    PATIENT_SECONDS,
     TEXT,
-    TIMEOUT_SECONDS,
     each_fault,
     played,
     sent,
@@ -25,13 +25,15 @@ from tests.servers import free_port
 RECEIPTS = "https://b.example/%7Ea/api/sms/receipts/kannel/secret"
 
 
-def make(url: str, password: str = "foobar") -> KannelProvider:
+def make(
+    url: str, password: str = "foobar", timeout_seconds: float = PATIENT_SECONDS
+) -> KannelProvider:
     return KannelProvider(
         url=f"{url}/cgi-bin/sendsms",
         username="tester",
         password=password,
         sender="Bellhop",
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=timeout_seconds,
     )
 
 

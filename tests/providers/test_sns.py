@@ -13,8 +13,8 @@ from app.sms.message import Accepted, Category
 from app.sms.providers.sns import SnsProvider
 from tests.providers.faults import (
     NUMBER,
+    PATIENT_SECONDS,
     TEXT,
-    TIMEOUT_SECONDS,
     each_fault,
     played,
     sent,
@@ -23,12 +23,16 @@ from tests.providers.faults import (
 from tests.servers import free_port
 
 
-def make(url: str, sender_id: str | None = None) -> SnsProvider:
+def make(
+    url: str,
+    sender_id: str | None = None,
+    timeout_seconds: float = PATIENT_SECONDS,
+) -> SnsProvider:
     return SnsProvider(
         region=FakeSns.settings["SNS_REGION"],
         url=url,
         sender_id=sender_id,
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=timeout_seconds,
     )
 
 

@@ -17,7 +17,7 @@ from app.sms.fake.twilio import FakeTwilio
 from app.sms.message import Accepted, Category, Receipt, State
 from app.sms.provider import Asked, Call
 from app.sms.providers.twilio import TwilioProvider, signature
-from tests.providers.faults import NUMBER, TEXT, TIMEOUT_SECONDS, played, sent
+from tests.providers.faults import NUMBER, PATIENT_SECONDS, TEXT, played, sent
 from tests.servers import free_port
 
 SID = FakeTwilio.settings["TWILIO_ACCOUNT_SID"]
@@ -27,14 +27,19 @@ KEY, KEY_SECRET = "webhooks_sharedkey_1", "s3cret"
 URL = "https://bellhop.example/api/sms/receipts/twilio/secret?id=m-1"
 
 
-def make(url: str, sender: str = FROM, token: str = TOKEN) -> TwilioProvider:
+def make(
+    url: str,
+    sender: str = FROM,
+    token: str = TOKEN,
+    timeout_seconds: float = PATIENT_SECONDS,
+) -> TwilioProvider:
     return TwilioProvider(
         account_sid=SID,
         auth_token=token,
         sender=sender,
         url=url,
         webhook_secrets={KEY: KEY_SECRET},
-        timeout_seconds=TIMEOUT_SECONDS,
+        timeout_seconds=timeout_seconds,
     )
 
 

@@ -446,7 +446,7 @@ class TestTheLost:
     def test_only_a_worker_of_this_host_is_seen_to_be_gone(  # noqa: PLR0917
         self, make_app, postgres, who, host, is_lost, is_swept
     ):
-        with postgres.new_database() as url:
+        with postgres.new_schema() as url:
             app = make_app(DATABASE_URL=url, BELLHOP_HOST=HOST)
             services = app.extensions["bellhop"]
             outbox, database = services.outbox, services.database

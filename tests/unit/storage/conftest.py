@@ -20,7 +20,7 @@ def new_database(request: pytest.FixtureRequest) -> NewDatabase:
     """
     if request.param == "sqlite":
         return _new_sqlite
-    return request.getfixturevalue("postgres").new_database
+    return request.getfixturevalue("postgres").new_schema
 
 
 @pytest.fixture

@@ -57,8 +57,7 @@ def test_one_that_ends_at_once_is_written_twice(attend, store, monkeypatch):
 
 
 def test_one_that_takes_longer_gets_a_thread_of_its_own(attend, end_of):
-    record, seconds = attend("echo a; sleep 2", Patience(0.5))
-    assert seconds < 1.9
+    record, _ = attend("echo a; sleep 2", Patience(0.5))
     assert (record.state, record.finished) == (State.STARTED, None)
     ended = end_of(record.task_id)
     assert (ended.state, ended.end_offset) == (State.SUCCESS, 2)
@@ -69,8 +68,8 @@ def test_who_has_to_go_waits_no_longer(attend, end_of):
     goes = threading.Event()
     timer = threading.Timer(0.2, goes.set)
     timer.start()
-    record, seconds = attend("sleep 1.5", Patience(20, has_to_go=goes.is_set))
-    assert seconds < 1.4
+    record, _ = attend("sleep 2", Patience(20, has_to_go=goes.is_set))
+    assert record.finished is None
     assert end_of(record.task_id).state is State.SUCCESS
     timer.join()
 
@@ -83,9 +82,8 @@ def test_a_time_that_is_over_is_its_end(attend, end_of):
 
 def test_who_waits_is_not_kept_by_one_that_will_not_end(attend, end_of, backend):
     stubborn = "trap '' TERM; echo a; while :; do sleep 0.1; done"
-    record, seconds = attend(stubborn, Patience(0.6), timeout_seconds=0.3)
-    assert seconds < 1.5, "its grace is two seconds"
-    assert record.finished is None
+    record, _ = attend(stubborn, Patience(0.6), timeout_seconds=0.3)
+    assert record.finished is None, "its grace is two seconds"
     assert end_of(record.task_id).signal == "SIGKILL"
 
 
@@ -111,10 +109,9 @@ class TestQueue:
         self, attend, make_backend, end_of
     ):
         backend = make_backend(max_running=1, max_queued=1)
-        attend("sleep 0.6", Patience(0.05), to=backend)
-        record, seconds = attend("echo a", Patience(0.1), to=backend)
+        attend("sleep 2", Patience(0.05), to=backend)
+        record, _ = attend("echo a", Patience(0.1), to=backend)
         assert (record.state, record.is_queued) == (State.QUEUED, True)
-        assert seconds < 0.5
         assert end_of(record.task_id).state is State.SUCCESS
 
     def test_a_cancel_reaches_it_there(self, attend, make_backend, store):

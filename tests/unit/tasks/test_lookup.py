@@ -388,7 +388,7 @@ class TestCancel:
         backend = RecordingBackend()
         with pytest.raises(NotEndedYet):
             lookup_of(store=store, backend=backend, cancel_seconds=0.2).cancel(task)
-        assert 0.2 <= time.monotonic() - begun < 2
+        assert 0.2 <= time.monotonic() - begun < 20
 
     def test_a_task_that_is_forgotten_meanwhile_is_not_waited_for(
         self, store, add_task, record_of

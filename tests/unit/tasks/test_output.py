@@ -298,7 +298,7 @@ class TestWhileItIsWritten:
             for _ in range(5):
                 chunk = reader.read(5000, 10**9)
                 assert chunk.data == content(chunk.start, len(chunk.data))
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 20
 
     def test_a_read_of_all_that_is_kept_comes_to_an_end(self, flooded):
         with flooded.open("task") as reader:
@@ -309,7 +309,7 @@ class TestWhileItIsWritten:
                 slowest = max(slowest, time.monotonic() - begun)
                 assert chunk.data == content(chunk.start, len(chunk.data))
                 assert chunk.data
-        assert slowest < 1
+        assert slowest < 10
 
     @pytest.mark.usefixtures("small_slack")
     def test_of_what_is_overwritten_while_it_is_read_the_rest_is_given(

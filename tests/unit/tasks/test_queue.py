@@ -48,7 +48,7 @@ class Place:
 
     def effects(self):
         """Return the names of those that ran, in the order of their starts."""
-        return self._ran.read_text().split()
+        return self._ran.read_text().split() if self._ran.exists() else []
 
 
 @pytest.fixture

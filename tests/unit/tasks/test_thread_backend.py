@@ -360,7 +360,7 @@ class TestWithoutTheDatabase:
             wait_until(lambda: tries(logs))
             begun = time.monotonic()
             assert backend.close(seconds=0.3) == [task_id]
-            assert time.monotonic() - begun < 3
+            assert time.monotonic() - begun < 20
             wait_until(lambda: run_threads() == [])
         assert record_of(task_id).finished is None, "its worker's death will tell"
 
