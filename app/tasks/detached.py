@@ -35,6 +35,7 @@ from .record import TaskRecord
 from .run_process import RunProcess
 from .states import State
 from .worker import Worker
+from .written_order import written_command
 
 # More than an end is ever long.
 _END_BYTES = 8192
@@ -73,8 +74,9 @@ class DetachedRuns:
 
         Raises StorageUnavailable where there is no space for that, or for its end.
         """
+        command = told_its_task(order.command, task)
         document = {
-            "command": _written(told_its_task(order.command, task)),
+            "command": written_command(_standing(command)),
             "outputs": [str(path.absolute()) for path in paths],
             "mark": f"{MARK}={task.task_id}",
             "grace_seconds": self._grace_seconds,
@@ -227,16 +229,9 @@ class DetachedRuns:
         return self._folder / f"{task_id}{suffix}"
 
 
-def _written(command: Command) -> dict[str, Any]:
-    """Return a command as JSON has it."""
-    stdin = None if command.stdin is None else command.stdin.decode()
-    plain = {
-        "environment": dict(command.environment),
-        "cwd": str(Path(command.cwd or ".").absolute()),
-        "stdin": stdin,
-        "limits": vars(command.limits),
-    }
-    return {**vars(command), **plain}
+def _standing(command: Command) -> Command:
+    """Return a command whose folder does not depend on that of who runs it."""
+    return replace(command, cwd=str(Path(command.cwd or ".").absolute()))
 
 
 def _taking(process: RunProcess, task_id: str) -> RunProcess:
