@@ -40,6 +40,7 @@ from app.storage.people_store import PeopleStore
 from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
+from app.tasks.fan_out import FanOut
 from app.tasks.follow import Follower
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
@@ -88,6 +89,7 @@ class Services:
     drain: Drain
     backend: ThreadBackend
     detached: DetachedRuns
+    fan_out: FanOut
     catalogue: Catalogue
     runs: Runs
     lookup: Lookup
@@ -134,6 +136,7 @@ class Services:
         )
         endings = build_endings(settings, database, messages, counting)
         work["backend"].tell_end = endings.tell_end
+        work["fan_out"].tell_end = endings.tell_end
         requests = KeptRequests(IdempotencyStore(database))
         services = cls(
             procfs=procfs,

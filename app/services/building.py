@@ -1,6 +1,7 @@
 """Makes the parts of the services, by the names that Services has for them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from app.sms.templates import SmsTemplates
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.fan_out_store import FanOutStore
 from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
@@ -32,11 +34,14 @@ from app.storage.session_store import SessionStore
 from app.storage.task_store import Room, TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
+from app.tasks.fan_out import FanOut
 from app.tasks.follow import Follower
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
+from app.tasks.record import TaskRecord
 from app.tasks.runs import Runs
+from app.tasks.spread import KIND as FAN_OUT
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
 from app.tasks.waiting_line import WaitingLine
@@ -117,7 +122,7 @@ def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
 def build_figures(settings: Mapping[str, Any]) -> Figures:
     """Return what counts; see Figures."""
     return Figures(
-        kinds=room_of(settings),
+        kinds=[*room_of(settings), FAN_OUT],
         providers=settings["SMS_PROVIDER"],
         folder=settings["METRICS_FOLDER"],
         seat=settings["METRICS_SEAT"],
@@ -144,6 +149,15 @@ def build_work(
     instance = Path(settings["INSTANCE_PATH"])
     store = TaskStore(database)
     outputs, notices = build_outputs(settings)
+    fan_out = build_fan_out(
+        settings, database, outputs=outputs, counting=counting, drain=drain
+    )
+
+    def observe(task: TaskRecord) -> None:
+        """Note what has started or ended; a part's end is followed by others."""
+        counting.task(task)
+        fan_out.note(task)
+
     detached = DetachedRuns(
         instance / "detached",
         store=store,
@@ -154,12 +168,13 @@ def build_work(
         outputs=outputs,
         host=settings["BELLHOP_HOST"],
         room=room_of(settings),
-        observe=counting.task,
+        observe=observe,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
         line=WaitingLine(instance / "queue", notices=notices),
         detached=detached,
         admits=drain.check,
     )
+    fan_out.backend = backend
     catalogue = Catalogue(
         settings["EXEC_COMMANDS"],
         allow_shell=settings["EXEC_ALLOW_SHELL"],
@@ -171,12 +186,14 @@ def build_work(
         outputs=outputs,
         backend=backend,
         cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
+        fan_out=fan_out,
     )
     return {
         "outputs": outputs,
         "notices": notices,
         "backend": backend,
         "detached": detached,
+        "fan_out": fan_out,
         "catalogue": catalogue,
         "runs": Runs(
             catalogue=catalogue,
@@ -188,6 +205,39 @@ def build_work(
         "lookup": lookup,
         "follower": Follower(lookup=lookup, outputs=outputs, notices=notices),
     }
+
+
+@dataclass(frozen=True)
+class _OwnHost:
+    """The only host that there is."""
+
+    name: str
+    labels: Mapping[str, str]
+
+    def matching(self, labels: Mapping[str, str]) -> Sequence["_OwnHost"]:
+        """Return it, if it has all these labels."""
+        return [self] if labels.items() <= self.labels.items() else []
+
+
+def build_fan_out(
+    settings: Mapping[str, Any],
+    database: Database,
+    *,
+    outputs: OutputFolder,
+    counting: Counting,
+    drain: Drain,
+) -> FanOut:
+    """Return what runs commands on several hosts, but for what runs their parts."""
+    return FanOut(
+        tasks=TaskStore(database),
+        store=FanOutStore(database),
+        outputs=outputs,
+        hosts=_OwnHost(settings["BELLHOP_HOST"], settings["BELLHOP_LABELS"]),
+        host=settings["BELLHOP_HOST"],
+        base=settings["EXEC_ENVIRONMENT"],
+        observe=counting.task,
+        admits=drain.check,
+    )
 
 
 def build_sms(
@@ -312,5 +362,6 @@ def build_sweeper(
         ),
         housekeeping=housekeeping,
         tell_missed=tell_missed,
+        go_on=work["fan_out"].advance_all,
         observe=counting.task,
     )

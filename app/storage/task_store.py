@@ -15,11 +15,20 @@ from app.errors import (
 )
 
 from .engine import Database
+from .fan_out_store import check_turn
 from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
 from .prepared import Change, Conflict, Prepared
-from .tables import UNFINISHED, UNTOLD, accounts, idempotency, tasks, used_uuids
+from .tables import (
+    UNFINISHED,
+    UNTOLD,
+    accounts,
+    idempotency,
+    orders,
+    tasks,
+    used_uuids,
+)
 
 Row = Mapping[str, Any]
 
@@ -54,6 +63,7 @@ _SEEN_TELL_AT = sa.bindparam("seen_tell_at", type_=sa.Double)
 _TELL = Change(
     _UPDATE.where(UNTOLD, tasks.c.tell_at.is_not_distinct_from(_SEEN_TELL_AT))
 )
+_parents = tasks.alias("parents")
 _OF_SLOT = tasks.c.slot == sa.bindparam("of_slot")
 _HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
@@ -96,12 +106,14 @@ class Admission:
     `room` is for tasks of its kind on its host. `account` is the number of the account
     it is started by, `uuid` the digest of the signed uuid that the start uses up,
     `request` the digest of the request that is kept, and starts nothing again.
+    `order` is kept until whoever runs the task takes it.
     """
 
     room: Room
     account: int | None = None
     uuid: str | None = None
     request: str | None = None
+    order: bytes | None = None
 
 
 class TaskStore:
@@ -118,13 +130,15 @@ class TaskStore:
         Raises NotAuthenticated where its account was removed, UuidRefused where its
         uuid was used, SlotBusy where its slot holds another task, CapacityExceeded
         where as many run and wait as may, KeyInFlight where its request has started
-        another, or is kept no more.
+        another, or is kept no more, NotItsTurn where its parent is not to have it now.
         """
         if self._has_room(row, admission):
             return False
 
         def write(connection: sa.Connection) -> bool:
             self._database.lock(connection, f"admission {row['host']}")
+            if row.get("parent") is not None:
+                check_turn(self._database, connection, row)
             owner = owner_now(connection, row["owner"], admission.account)
             _use_up(connection, admission)
             if row["slot"] is not None:
@@ -137,6 +151,9 @@ class TaskStore:
                 _ADD.execute(connection, new)
             except Conflict as error:  # the slot was taken on another host just now
                 raise SlotBusy from error
+            if admission.order is not None:
+                order = {"task_id": row["task_id"], "document": admission.order}
+                connection.execute(sa.insert(orders).values(**order))
             return bool(new["is_queued"])
 
         return self._database.write_together(write)
@@ -146,8 +163,8 @@ class TaskStore:
 
         On PostgreSQL those who are added at the same time would not see each other.
         """
-        uses_up = admission.uuid is not None or admission.request is not None
-        if uses_up or not self._database.is_sqlite:
+        more = admission.uuid, admission.request, admission.order, row.get("parent")
+        if any(each is not None for each in more) or not self._database.is_sqlite:
             return False
         of_line = {"of_host": row["host"], "of_kind": row["kind"]}
         room = {"of_room": admission.room.max_running, "of_account": admission.account}
@@ -164,6 +181,7 @@ class TaskStore:
         of_request = idempotency.c.digest == admission.request
         with self._database.write() as connection:
             connection.execute(sa.delete(tasks).where(tasks.c.task_id == task_id))
+            connection.execute(sa.delete(orders).where(orders.c.task_id == task_id))
             connection.execute(sa.delete(used_uuids).where(of_uuid))
             untied = sa.update(idempotency).where(of_request, tied)
             connection.execute(untied.values(task_id=None))
@@ -269,7 +287,8 @@ class TaskStore:
     def running_of_commands(self, viewer: Viewer) -> Mapping[str, int]:
         """Return how many tasks run of each command, of those that the viewer sees."""
         of = tasks.c.command
-        runs = UNFINISHED, tasks.c.is_queued.is_(False), of.is_not(None)
+        is_one = of.is_not(None), tasks.c.fan_out.is_(None)
+        runs = UNFINISHED, tasks.c.is_queued.is_(False), *is_one
         seen = seen_by(viewer, tasks.c.owner)
         number = sa.func.count().label("number")
         query = sa.select(of, number).where(seen, *runs).group_by(of)
@@ -322,8 +341,12 @@ class TaskStore:
         )
 
     def unfinished(self, host: str) -> Sequence[Row]:
-        """Return the tasks of a host that have not finished."""
-        query = sa.select(tasks).where(self._of_host(host), UNFINISHED)
+        """Return the tasks of a host that have not finished.
+
+        A run on several hosts is nobody's: only its parts are on a host.
+        """
+        no_parent = tasks.c.fan_out.is_(None)
+        query = sa.select(tasks).where(self._of_host(host), UNFINISHED, no_parent)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -350,16 +373,22 @@ class TaskStore:
     def expired(
         self, host: str, *, finished_before: float, keep: int, limit: int
     ) -> Sequence[str]:
-        """Return up to `limit` tasks past their age, or with `keep` newer ones."""
+        """Return up to `limit` tasks past their age, or with `keep` newer ones.
+
+        The parts of a run that goes on are kept: it is counted by them.
+        """
         of_host = self._of_host(host)
         age = tasks.c.finished, tasks.c.number  # the number where times are equal
         newest = sa.select(*age).where(of_host, tasks.c.finished.is_not(None))
         cut = newest.order_by(*(column.desc() for column in age)).offset(keep).limit(1)
         old = tasks.c.finished < finished_before
         over = sa.tuple_(*age) <= cut.scalar_subquery()
-        query = (
-            sa.select(tasks.c.task_id).where(of_host, sa.or_(old, over)).limit(limit)
+        parents = sa.select(_parents.c.task_id).where(
+            _parents.c.fan_out.is_not(None), _parents.c.finished.is_(None)
         )
+        free = sa.or_(tasks.c.parent.is_(None), tasks.c.parent.not_in(parents))
+        query = sa.select(tasks.c.task_id).where(of_host, sa.or_(old, over), free)
+        query = query.limit(limit)
         with self._database.read() as connection:
             return connection.scalars(query).all()
 

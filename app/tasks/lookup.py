@@ -11,6 +11,7 @@ from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
+from .fan_out import FanOut
 from .output import STDOUT, OutputFolder
 from .output_log import Chunk, OutputReader, ShortOutput
 from .record import TaskRecord
@@ -57,11 +58,13 @@ class Lookup:
         outputs: OutputFolder,
         backend: TaskBackend,
         cancel_seconds: float,
+        fan_out: FanOut | None = None,
     ) -> None:
         self._store = store
         self._outputs = outputs
         self._backend = backend
         self._cancel_seconds = cancel_seconds
+        self._fan_out = fan_out
 
     def get(self, task_id: str, viewer: Viewer) -> TaskRecord:
         """Return a task; raise TaskNotFound, also where it is not for the viewer."""
@@ -134,7 +137,10 @@ class Lookup:
         """
         if task.finished is not None:
             return
-        self._backend.cancel(task.task_id)
+        if self._fan_out is not None and task.fan_out is not None:
+            self._fan_out.cancel(task.task_id)
+        else:
+            self._backend.cancel(task.task_id)
         deadline = time.monotonic() + self._cancel_seconds
         while time.monotonic() < deadline:
             row = self._store.find(task.task_id)

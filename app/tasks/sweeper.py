@@ -54,7 +54,7 @@ class Sweeper:
     """A thread that sweeps every two seconds, if it is this worker's turn.
 
     `take_over` sees to a task whose process is no more, if it is not lost by that;
-    `observe` is told every task that is.
+    `observe` is told every task that is. `go_on` has those go on who wait for that.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Sweeper:
         take_over: Callable[[TaskRecord], bool],
         housekeeping: Sequence[Callable[[], None]] = (),
         tell_missed: Callable[[], None] = lambda: None,
+        go_on: Callable[[], None] = lambda: None,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
     ) -> None:
         self._store = store
@@ -80,6 +81,7 @@ class Sweeper:
         self._take_over = take_over
         self._housekeeping = housekeeping
         self._tell_missed = tell_missed
+        self._go_on = go_on
         self._observe = observe
         self._next_housekeeping = 0.0
         self._next_stray_look = 0.0
@@ -102,6 +104,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Do one round, whoever's turn it is."""
         self._end_lost()
+        self._go_on()
         self._tell_missed()
         self._expire()
         self._keep_house()

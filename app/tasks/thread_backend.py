@@ -8,7 +8,6 @@ import json
 import math
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
@@ -274,7 +273,8 @@ class ThreadBackend:
 
     def _new(self, kind: str, origin: Origin, **facts: Any) -> TaskRecord:
         every: dict[str, Any] = {
-            "task_id": str(uuid.uuid4()),
+            "task_id": origin.task_id_on(self._host),
+            "parent": origin.parent,
             "kind": kind,
             "state": State.QUEUED,
             "owner": origin.owner,

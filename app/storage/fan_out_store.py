@@ -1,0 +1,117 @@
+"""The records of runs on several hosts: a parent, and a task for each host.
+
+Whoever makes a part or ends a parent holds a lock of that parent's, so that no part is
+made twice, out of turn, or after the end. No process need be there for all of it.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from .engine import Database
+from .parts import COLUMNS, Parts
+from .prepared import Change, Prepared
+from .tables import UNFINISHED, orders, tasks
+
+Row = Mapping[str, Any]
+
+# Made once: to make a statement takes longer than to execute it.
+_PARENT = Prepared(sa.select(tasks).where(tasks.c.task_id == sa.bindparam("of_parent")))
+_PARTS = Prepared(
+    sa.select(*(tasks.c[name] for name in COLUMNS)).where(
+        # As its index has them.
+        tasks.c.parent.is_not(None),
+        tasks.c.parent == sa.bindparam("of_parent"),
+    )
+)
+_ADD = Change(sa.insert(tasks))
+_END = Change(
+    sa.update(tasks).where(tasks.c.task_id == sa.bindparam("of_id"), UNFINISHED)
+)
+
+
+class NotItsTurn(Exception):
+    """A part was there already, or is not to be made now, or no more."""
+
+
+class FanOutStore:
+    """What every process knows of every run on several hosts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def unfinished(self) -> Sequence[str]:
+        """Return the parents that have not ended."""
+        query = sa.select(tasks.c.task_id).where(tasks.c.fan_out.is_not(None))
+        with self._database.read() as connection:
+            return connection.scalars(query.where(UNFINISHED)).all()
+
+    def find(self, parent_id: str) -> tuple[Row, Parts] | None:
+        """Return a parent that has not ended, and its parts."""
+        with self._database.read() as connection:
+            return _find(connection, parent_id)
+
+    def order(self, parent_id: str) -> bytes | None:
+        """Return what is to be run of a parent that has not ended, as it was kept."""
+        query = sa.select(orders.c.document).where(orders.c.task_id == parent_id)
+        with self._database.read() as connection:
+            found: bytes | None = connection.scalar(query)
+            return found
+
+    def add_ended(self, part: Row) -> None:
+        """Add a part that came to nothing; raise NotItsTurn."""
+        with self._database.write() as connection:
+            parent = check_turn(self._database, connection, part)
+            _ADD.execute(connection, {**part, "owner": parent["owner"]})
+
+    def request_cancel(self, task_ids: Sequence[str]) -> None:
+        """Write that parts are to be ended, but for those that have ended."""
+        wanted = tasks.c.task_id.in_(task_ids), UNFINISHED
+        with self._database.write() as connection:
+            cancelled = sa.update(tasks).where(*wanted)
+            connection.execute(cancelled.values(cancel_requested=True))
+
+    def end(self, parent_id: str, end: Callable[[Row, Parts], Row]) -> Row | None:
+        """Write the end of a parent whose parts are over, and forget what was run.
+
+        `end` makes it, of the plan and the parts. Return the parent as it is then;
+        None: it goes on, or another was first.
+        """
+        with self._database.write() as connection:
+            _lock(self._database, connection, parent_id)
+            found = _find(connection, parent_id)
+            if found is None or not found[1].is_over:
+                return None
+            facts = end(json.loads(found[0]["fan_out"]), found[1])
+            _END.execute(connection, {"of_id": parent_id, **facts})
+            of_parent = orders.c.task_id == parent_id
+            connection.execute(sa.delete(orders).where(of_parent))
+            return {**found[0], **facts}
+
+
+def check_turn(database: Database, connection: sa.Connection, part: Row) -> Row:
+    """Return the parent of a part that may be added in this transaction.
+
+    Raises NotItsTurn.
+    """
+    parent_id = part["parent"]
+    _lock(database, connection, parent_id)
+    found = _find(connection, parent_id)
+    if found is None or part["host"] not in found[1].next():
+        raise NotItsTurn
+    return found[0]
+
+
+def _lock(database: Database, connection: sa.Connection, parent_id: str) -> None:
+    database.lock(connection, f"fan_out {parent_id}")
+
+
+def _find(connection: sa.Connection, parent_id: str) -> tuple[Row, Parts] | None:
+    found = _PARENT.rows(connection, of_parent=parent_id)
+    if not found or found[0]["finished"] is not None:
+        return None
+    plan, is_cancelled = json.loads(found[0]["fan_out"]), found[0]["cancel_requested"]
+    rows = _PARTS.rows(connection, of_parent=parent_id)
+    return found[0], Parts(plan, rows, is_cancelled=is_cancelled)
