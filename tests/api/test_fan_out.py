@@ -77,7 +77,7 @@ def test_as_text_it_is_a_line_for_each_host(client: FlaskClient) -> None:
         auth=ANN,
     )
     assert answer.text == "web1 SUCCESS 0\n"
-    assert answer.headers["X-Bellhop-State"] == "SUCCESS"
+    assert answer.headers["X-Task-State"] == "SUCCESS"
 
 
 def test_cancelled_it_ends_on_all_hosts(client: FlaskClient) -> None:
@@ -102,7 +102,7 @@ def test_the_same_key_starts_it_once(client: FlaskClient) -> None:
         for _ in range(2)
     ]
     assert answers[0].json == answers[1].json
-    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
     tasks = client.get("/v3/task/", auth=ANN).json["tasks"]
     assert [task["kind"] for task in tasks] == ["exec", "fan_out"]
 
@@ -134,34 +134,34 @@ def test_a_host_that_is_named_runs_it(client: FlaskClient) -> None:
     assert task["state"] == "SUCCESS"
 
 
-FAULTY: list[tuple[dict[str, Any], set[str]]] = [
-    ({"host": "web9"}, {"host"}),
-    ({"host": ""}, {"host"}),
-    ({"host": 1}, {"host"}),
-    ({"host": "web1", "hosts": EVERYWHERE}, {"hosts"}),
-    ({"host_away": "wait"}, {"host_away"}),
-    ({"host": "web1", "host_away": "maybe"}, {"host_away"}),
-    ({"hosts": EVERYWHERE, "host_away": "wait"}, {"host_away"}),
-    ({"max_parallel": 1}, {"max_parallel"}),
-    ({"host": "web1", "max_errors": 0}, {"max_errors"}),
-    ({"hosts": EVERYWHERE, "max_parallel": 0}, {"max_parallel"}),
-    ({"hosts": EVERYWHERE, "max_errors": -1}, {"max_errors"}),
-    ({"hosts": {}}, {"hosts"}),
-    ({"hosts": []}, {"hosts"}),
-    ({"hosts": {"names": []}}, {"hosts.names"}),
-    ({"hosts": {"names": ["web1", "web1"]}}, {"hosts.names"}),
-    ({"hosts": {"labels": {"role": 1}}}, {"hosts.labels.role"}),
-    ({"hosts": {"labels": {}, "zone": "a"}}, {"hosts.zone"}),
-    ({"hosts": {"labels": {"role": "db"}}}, {"hosts"}),
-    ({"hosts": {"names": ["web1"], "labels": {"role": "db"}}}, {"hosts"}),
-    ({"hosts": {"names": ["web1", "web9"]}}, {"hosts.names.1"}),
-    ({"hosts": EVERYWHERE, "cmd": " "}, {"cmd"}),
+FAULTY: list[tuple[dict[str, Any], list[str]]] = [
+    ({"host": "web9"}, ["host"]),
+    ({"host": ""}, ["host"]),
+    ({"host": 1}, ["host"]),
+    ({"host": "web1", "hosts": EVERYWHERE}, ["hosts"]),
+    ({"host_away": "wait"}, ["host_away"]),
+    ({"host": "web1", "host_away": "maybe"}, ["host_away"]),
+    ({"hosts": EVERYWHERE, "host_away": "wait"}, ["host_away"]),
+    ({"max_parallel": 1}, ["max_parallel"]),
+    ({"host": "web1", "max_errors": 0}, ["max_errors"]),
+    ({"hosts": EVERYWHERE, "max_parallel": 0}, ["max_parallel"]),
+    ({"hosts": EVERYWHERE, "max_errors": -1}, ["max_errors"]),
+    ({"hosts": {}}, ["hosts"]),
+    ({"hosts": []}, ["hosts"]),
+    ({"hosts": {"names": []}}, ["hosts.names"]),
+    ({"hosts": {"names": ["web1", "web1"]}}, ["hosts.names"]),
+    ({"hosts": {"labels": {"role": 1}}}, ["hosts.labels.role"]),
+    ({"hosts": {"labels": {}, "zone": "a"}}, ["hosts.zone"]),
+    ({"hosts": {"labels": {"role": "db"}}}, ["hosts"]),
+    ({"hosts": {"names": ["web1"], "labels": {"role": "db"}}}, ["hosts"]),
+    ({"hosts": {"names": ["web1", "web9"]}}, ["hosts.names.1"]),
+    ({"hosts": EVERYWHERE, "cmd": " "}, ["cmd"]),
 ]
 
 
 @pytest.mark.parametrize(("body", "where"), FAULTY)
 def test_what_is_faulty_is_named_and_starts_nothing(
-    client: FlaskClient, body: dict[str, Any], where: set[str]
+    client: FlaskClient, body: dict[str, Any], where: list[str]
 ) -> None:
     answer = client.post("/v3/exec/", json={"cmd": "true", **body}, auth=ANN)
     assert answer.status_code == 400, answer.json
@@ -173,27 +173,25 @@ def test_one_that_outlives_the_service_is_for_one_host(client: FlaskClient) -> N
     body = {"cmd": "true", "hosts": EVERYWHERE, "detached": True}
     answer = client.post("/v3/exec/", json=body, auth=ADMIN)
     assert answer.status_code == 400
-    assert paths(answer) == {"detached"}
+    assert paths(answer) == ["detached"]
 
 
-def test_where_the_host_is_drained_none_is_started(
-    client: FlaskClient, make_app: Callable[..., Flask]
-) -> None:
+def test_where_the_host_is_drained_none_is_started(client: FlaskClient) -> None:
     services = client.application.extensions["bellhop"]
     services.drain.begin()
     answer = client.post(
         "/v3/exec/", json={"cmd": "true", "hosts": EVERYWHERE}, auth=ANN
     )
-    problem(answer, 503, "draining")
+    problem(answer, 503)
     assert answer.headers["Retry-After"] == "30"
 
 
 def test_the_audit_has_what_and_on_how_many_hosts(client: FlaskClient) -> None:
     parent = start(client, ANN, command="echo", params={"text": "x"}, hosts=EVERYWHERE)
     ended(client, ANN, parent["task_id"])
-    kept = client.get("/v3/audit", auth=ADMIN).json["audit"][0]
+    kept = client.get("/v3/audit/", auth=ADMIN).json["audit"][0]
     assert kept["task_id"] == parent["task_id"]
-    assert (kept["target"], kept["detail"]) == ("echo", "on 1 hosts")
+    assert (kept["target"], kept["detail"]) == ("echo", "hosts: 1")
 
 
 def test_a_secret_is_shown_nowhere(client: FlaskClient) -> None:

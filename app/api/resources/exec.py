@@ -229,7 +229,7 @@ def _start_of(body: dict[str, Any]) -> Callable[[Patience | None], TaskRecord]:
         )
     order = services().runs.order(wish, by)
     names = services().fan_out.matching(hosts.get("labels"), hosts.get("names"))
-    note(detail=f"on {len(names)} hosts")
+    note(detail=f"hosts: {len(names)}")
     spread = Spread(names, **most)
     return lambda _patience: services().fan_out.start(order, by, spread)
 
