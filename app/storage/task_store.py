@@ -19,7 +19,16 @@ from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
 from .prepared import Change, Conflict, Prepared
-from .tables import UNFINISHED, UNTOLD, accounts, idempotency, tasks, used_uuids
+from .tables import (
+    UNFINISHED,
+    UNTOLD,
+    accounts,
+    hosts,
+    idempotency,
+    orders,
+    tasks,
+    used_uuids,
+)
 
 Row = Mapping[str, Any]
 
@@ -48,6 +57,16 @@ _TAKE_OVER = Change(
         UNFINISHED,
         tasks.c.worker == sa.bindparam("seen_worker"),
         tasks.c.state == sa.bindparam("seen_state"),
+    )
+)
+# Of a host that has given no sign of life since it was judged to be dead.
+_LOSE = Change(
+    _UPDATE.where(
+        UNFINISHED,
+        tasks.c.worker == sa.bindparam("seen_worker"),
+        sa.exists().where(
+            hosts.c.name == tasks.c.host, hosts.c.beat == sa.bindparam("seen_beat")
+        ),
     )
 )
 _SEEN_TELL_AT = sa.bindparam("seen_tell_at", type_=sa.Double)
@@ -219,6 +238,16 @@ class TaskStore:
             rows = connection.execute(query.group_by(*of))
             return {(kind, is_queued): number for kind, is_queued, number in rows}
 
+    def counts_of_hosts(self) -> Mapping[str, Mapping[tuple[str, bool], int]]:
+        """Return what :meth:`counts` does, of each host on which anything is."""
+        of = tasks.c.host, tasks.c.kind, tasks.c.is_queued
+        query = sa.select(*of, sa.func.count()).where(UNFINISHED).group_by(*of)
+        found: dict[str, dict[tuple[str, bool], int]] = {}
+        with self._database.read() as connection:
+            for host, kind, is_queued, number in connection.execute(query):
+                found.setdefault(host, {})[kind, is_queued] = number
+        return found
+
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid has started a command."""
         with self._database.read() as connection:
@@ -299,11 +328,15 @@ class TaskStore:
         self.start(task_id, cancel_requested=True)
 
     def cancelled(self, task_ids: Collection[str]) -> Sequence[str]:
-        """Return those of `task_ids` that are to be ended."""
-        wanted = tasks.c.task_id.in_(task_ids), tasks.c.cancel_requested
+        """Return those of `task_ids` that are to be ended.
+
+        Those too that have an end: others took them for lost while their host could
+        not be heard of.
+        """
+        has_to_end = sa.or_(tasks.c.cancel_requested, tasks.c.finished.is_not(None))
+        query = sa.select(tasks.c.task_id).where(tasks.c.task_id.in_(task_ids))
         with self._database.read() as connection:
-            query = sa.select(tasks.c.task_id).where(*wanted, UNFINISHED)
-            return connection.scalars(query).all()
+            return connection.scalars(query.where(has_to_end)).all()
 
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
@@ -326,6 +359,32 @@ class TaskStore:
         query = sa.select(tasks).where(self._of_host(host), UNFINISHED)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def on_host(self, host: str) -> Sequence[Row]:
+        """Return the tasks that are to be run on that very host, and have not finished.
+
+        A run on several hosts is on none of them: its parts are.
+        """
+        of_host = tasks.c.host == host, tasks.c.fan_out.is_(None)
+        query = sa.select(tasks).where(*of_host, UNFINISHED).order_by(tasks.c.number)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def lose(
+        self, task_id: str, seen_worker: str, *, seen_beat: int, **values: Any
+    ) -> bool:
+        """Write the end of a task whose host has died, and forget what it was to run.
+
+        Return False where another wrote its end, where it has begun since it was seen,
+        or where its host has given a sign of life after `seen_beat`.
+        """
+        given = {"of_id": task_id, "seen_worker": seen_worker, "seen_beat": seen_beat}
+        with self._database.write() as connection:
+            if not _LOSE.execute(connection, given | values):
+                return False
+            order = orders.c.task_id == task_id
+            connection.execute(sa.delete(orders).where(order))
+            return True
 
     def untold(self, host: str, *, now: float) -> Sequence[Row]:
         """Return of a host's tasks whose end is to be told now their ids and `notify`.
