@@ -41,10 +41,11 @@ from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
+from app.tasks.hosts import Hosts
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
-from app.tasks.order import Origin
+from app.tasks.order import ANYWHERE, Origin, Place
 from app.tasks.output import OutputFolder
 from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
@@ -59,6 +60,7 @@ from .building import (
     build_drain,
     build_endings,
     build_figures,
+    build_hosts,
     build_sampling,
     build_sms,
     build_sweeper,
@@ -68,6 +70,7 @@ from .building import (
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
+from .host_readings import HostReadings
 from .messages import Messages
 from .places import place
 from .readings import Readings
@@ -109,6 +112,8 @@ class Services:
     messages: Messages
     endings: Endings
     sweeper: Sweeper
+    hosts: Hosts
+    host_readings: HostReadings
     samples: Samples
     sampler: Sampler
     close_seconds: float
@@ -135,9 +140,18 @@ class Services:
         endings = build_endings(settings, database, messages, counting)
         work["backend"].tell_end = endings.tell_end
         requests = KeptRequests(IdempotencyStore(database))
+        uptime, sampling = UptimeReader(procfs), build_sampling(settings, procfs)
+        hosts = build_hosts(settings, database, uptime, drain)
         services = cls(
             procfs=procfs,
-            uptime=UptimeReader(procfs),
+            uptime=uptime,
+            hosts=hosts,
+            host_readings=HostReadings(
+                own=settings["BELLHOP_HOST"],
+                uptime=uptime,
+                samples=sampling["samples"],
+                hosts=hosts,
+            ),
             database=database,
             drain=drain,
             figures=figures,
@@ -166,7 +180,7 @@ class Services:
             **auth,
             **work,
             **sms,
-            **build_sampling(settings, procfs),
+            **sampling,
         )
         services.scrape.readings = Readings(
             check=services.check,
@@ -232,7 +246,12 @@ class Services:
         }
 
     def start_iostat(
-        self, *, count: int, wait_seconds: int, origin: Origin
+        self,
+        *,
+        count: int,
+        wait_seconds: int,
+        origin: Origin,
+        place: Place = ANYWHERE,
     ) -> TaskRecord:
         """Start a task that reports as iostat does; see TaskBackend.submit_report."""
 
@@ -244,7 +263,7 @@ class Services:
                 yield Piece(render_sample(sample), sample.members())
 
         report = Report("iostat", total=count, pieces=pieces)
-        return self.backend.submit_report(report, origin)
+        return self.backend.submit_report(report, origin, place=place)
 
     def viewer(self, identity: Identity | None) -> Viewer:
         """Return what tasks a caller may see; who is nobody sees those of nobody."""

@@ -15,6 +15,7 @@ from app.auth.tokens import Tokens
 from app.host.procfs import Procfs
 from app.host.sampler import Sampler
 from app.host.samples import Samples, SampleWriter
+from app.host.uptime import UptimeReader
 from app.metrics.figures import Figures
 from app.sms.gateway import SmsGateway
 from app.sms.limits import SmsLimits
@@ -25,6 +26,7 @@ from app.sms.templates import SmsTemplates
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.host_store import HostStore
 from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
@@ -33,6 +35,7 @@ from app.storage.task_store import Room, TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
+from app.tasks.hosts import Hosts, KnownHosts
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
@@ -45,6 +48,7 @@ from app.webhooks.sender import Sender
 from app.webhooks.target import Targets
 from app.webhooks.teller import Teller
 
+from .announcement import Announcement, OwnHost
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
@@ -112,6 +116,29 @@ def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
         host=settings["BELLHOP_HOST"],
         sweeper_lock=instance / SWEEPER_LOCK,
     )
+
+
+def build_announcement(
+    settings: Mapping[str, Any], uptime: UptimeReader, drain: Drain
+) -> Announcement:
+    """Return what says how this host is."""
+    return Announcement(
+        labels=settings["BELLHOP_LABELS"],
+        room=room_of(settings),
+        uptime=uptime,
+        is_draining=drain.is_on,
+    )
+
+
+def build_hosts(
+    settings: Mapping[str, Any], database: Database, uptime: UptimeReader, drain: Drain
+) -> Hosts:
+    """Return what knows the hosts: those of the records, or this one."""
+    own = settings["BELLHOP_HOST"]
+    known: KnownHosts = HostStore(database)
+    if settings["TASK_BACKEND"] == "threads":
+        known = OwnHost(own, build_announcement(settings, uptime, drain))
+    return Hosts(known, own=own, counts=TaskStore(database).counts_of_hosts)
 
 
 def build_figures(settings: Mapping[str, Any]) -> Figures:

@@ -62,7 +62,8 @@ class Announcer:
         # Whoever else beats by this name would be judged by our processes, and we by
         # theirs.
         if expected is not None and beat != expected + 1:
-            self._tell("host.name_taken", host=self._host)
+            if self._is_news("name taken"):
+                log.error("host.name_taken", host=self._host)
         else:
             self._be_well()
 
@@ -86,15 +87,15 @@ class Announcer:
             do()
         except StorageUnavailable as error:
             self._beat = None  # it may have been written all the same
-            self._tell("host.not_announced", error=str(error.__cause__))
+            if self._is_news("not announced"):
+                log.warning("host.not_announced", error=str(error.__cause__))
         except Exception:
             log.exception("host.announcing_failed")
 
-    def _tell(self, event: str, **facts: str) -> None:
-        """Log what is wrong, unless it was before."""
-        if self._fault != event:
-            self._fault = event
-            log.error(event, **facts)
+    def _is_news(self, fault: str) -> bool:
+        """Return whether that is wrong now, and was not before."""
+        known, self._fault = self._fault, fault
+        return known != fault
 
     def _be_well(self) -> None:
         if self._fault:

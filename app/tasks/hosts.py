@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from app.errors import Draining, Fault, HostAway, InvalidInput
+from app.errors import Draining, Fault, HostAway, HostNotFound, InvalidInput
 from app.storage.task_store import Room
 
 from .order import Place
@@ -85,8 +85,7 @@ class KnownHosts(Protocol):
 class Hosts:
     """Looks hosts up, and chooses one for a task.
 
-    `own` is the name of the host that this service is on. `counts` returns what runs
-    and waits on every host.
+    `own` is the name of the host that this service is on.
     """
 
     def __init__(
@@ -98,7 +97,8 @@ class Hosts:
     ) -> None:
         self._known = known
         self._own = own
-        self._counts = counts
+        #: Returns what runs and waits on every host where anything does.
+        self.counts = counts
         self._believed: dict[str, float] = {}  # until when, of the monotonic clock
 
     def all(self) -> Sequence[Host]:
@@ -109,6 +109,13 @@ class Hosts:
         """Return the host of that name."""
         row = self._known.find(name)
         return None if row is None else Host.from_row(row)
+
+    def get(self, name: str) -> Host:
+        """Return the host of that name; raise HostNotFound."""
+        host = self.find(name)
+        if host is None:
+            raise HostNotFound
+        return host
 
     def matching(self, labels: Mapping[str, str]) -> Sequence[Host]:
         """Return the hosts that have all these labels; none are all hosts."""
@@ -157,7 +164,7 @@ class Hosts:
         free = [host for host in alive if not host.draining]
         if not free:
             raise Draining if alive else HostAway
-        counts = self._counts()
+        counts = self.counts()
 
         def room(host: Host) -> int:
             taken = counts.get(host.name, {})
