@@ -187,6 +187,10 @@ class ThreadBackend(Runner):
         self._stop_cancelled()
         self._detached.cancel(task_id)
 
+    def needs(self) -> Mapping[str, Callable[[], None]]:
+        """Return nothing; see TaskBackend."""
+        return {}
+
     def close(self, *, seconds: float) -> list[str]:
         """End what runs here, within the time; return the tasks that would not."""
         tasks = self._stop_all(seconds=seconds)
