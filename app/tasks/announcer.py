@@ -45,6 +45,7 @@ class Announcer:
 
     def start(self) -> None:
         """Announce the host, and go on with it."""
+        self._try(self.announce)  # whoever asks next is to know of it
         self._thread.start()
 
     def close(self, *, seconds: float) -> bool:
@@ -68,13 +69,11 @@ class Announcer:
             self._be_well()
 
     def _announce_on(self) -> None:
-        due = time.monotonic()
-        while True:
+        due = time.monotonic() + INTERVAL_SECONDS
+        while not self._closing.wait(due - time.monotonic()):
             self._try(self.announce)
             self._try(self._also)
             due = max(due + INTERVAL_SECONDS, time.monotonic())
-            if self._closing.wait(due - time.monotonic()):
-                break
         self._try(self._leave)
 
     def _leave(self) -> None:

@@ -99,7 +99,8 @@ class Hosts:
         self._own = own
         #: Returns what runs and waits on every host where anything does.
         self.counts = counts
-        self._believed: dict[str, float] = {}  # until when, of the monotonic clock
+        #: Those that took tasks, until when of the monotonic clock that is believed.
+        self._believed: dict[str, tuple[Host, float]] = {}
 
     def all(self) -> Sequence[Host]:
         """Return all hosts by name, those that are away among them."""
@@ -134,6 +135,11 @@ class Hosts:
             return self._own
         return self._roomiest()
 
+    def room(self, name: str, kind: str) -> Room:
+        """Return how many tasks of a kind may run and wait on a host."""
+        host = self._lately(name)
+        return Room(0) if host is None else host.room.get(kind, Room(0))
+
     def _named(self, name: str, *, waits: bool) -> str:
         if self._takes_tasks(name):
             return name
@@ -148,15 +154,19 @@ class Hosts:
 
     def _takes_tasks(self, name: str) -> bool:
         """Return whether a host takes tasks; one that does is not asked every time."""
+        host = self._lately(name)
+        return host is not None and host.takes_tasks
+
+    def _lately(self, name: str) -> Host | None:
+        """Return a host, as it was a moment ago if it took tasks then."""
+        believed, until = self._believed.get(name, (None, 0.0))
         now = time.monotonic()
-        if self._believed.get(name, 0.0) > now:
-            return True
+        if believed is not None and until > now:
+            return believed
         host = self.find(name)
-        if host is None or not host.takes_tasks:
-            self._believed.pop(name, None)
-            return False
-        self._believed[name] = now + BELIEVED_SECONDS
-        return True
+        if host is not None and host.takes_tasks:
+            self._believed[name] = host, now + BELIEVED_SECONDS
+        return host
 
     def _roomiest(self) -> str:
         """Return the host that has the most room for another command."""

@@ -29,7 +29,8 @@ class LostHosts:
     """Looks whether hosts give signs of life, by this process's own clock.
 
     One that has given none for some seconds has died, if the records could be read and
-    written all that time. `observe` is told every task that is lost by that.
+    written all that time. `observe` is told every task that is lost by that; `own` is
+    the name of the host that this service is on.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class LostHosts:
         hosts: HostStore,
         tasks: TaskStore,
         outputs: OutputFolder,
+        own: str,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hosts = hosts
         self._tasks = tasks
         self._outputs = outputs
+        self._own = own
         self._observe = observe
         self._now = now
         self._looked = 0.0
@@ -51,10 +54,9 @@ class LostHosts:
         self._seen: dict[str, tuple[int, float]] = {}
         self._dead: set[str] = set()  # which were logged
 
-    @property
-    def dead(self) -> list[str]:
-        """The hosts that were found to be dead."""
-        return sorted(self._dead)
+    def unswept(self) -> set[str]:
+        """Return the hosts on which no worker may forget old tasks."""
+        return {self._own, *self._dead}
 
     def look(self) -> None:
         """Look once, and end what was on hosts that are dead.

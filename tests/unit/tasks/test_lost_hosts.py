@@ -24,6 +24,7 @@ class Looker:
             hosts=hosts,
             tasks=tasks,
             outputs=outputs,
+            own="here",
             observe=self.lost.append,
             now=lambda: self.time,
         )
@@ -37,7 +38,7 @@ class Looker:
 
     @property
     def dead(self):
-        return self.looks.dead
+        return sorted(self.looks.unswept() - {"here"})
 
 
 def beat(hosts, name, worker=WORKER):
