@@ -35,7 +35,7 @@ from .record import TaskRecord
 from .run_process import RunProcess
 from .states import State
 from .worker import Worker
-from .written_order import written_command
+from .written_command import written_command
 
 # More than an end is ever long.
 _END_BYTES = 8192
@@ -74,9 +74,10 @@ class DetachedRuns:
 
         Raises StorageUnavailable where there is no space for that, or for its end.
         """
-        command = told_its_task(order.command, task)
         document = {
-            "command": written_command(_standing(command)),
+            "command": written_command(
+                _in_its_folder(told_its_task(order.command, task))
+            ),
             "outputs": [str(path.absolute()) for path in paths],
             "mark": f"{MARK}={task.task_id}",
             "grace_seconds": self._grace_seconds,
@@ -229,8 +230,8 @@ class DetachedRuns:
         return self._folder / f"{task_id}{suffix}"
 
 
-def _standing(command: Command) -> Command:
-    """Return a command whose folder does not depend on that of who runs it."""
+def _in_its_folder(command: Command) -> Command:
+    """Return a command that names its folder: its process leaves the service's."""
     return replace(command, cwd=str(Path(command.cwd or ".").absolute()))
 
 

@@ -23,9 +23,10 @@ from app.errors import (
 )
 from app.storage.fan_out_store import FanOutStore, NotItsTurn
 from app.storage.parts import Parts
-from app.storage.task_store import Admission, Room, TaskStore
+from app.storage.task_store import Room, TaskStore
 
 from .backend import TaskBackend
+from .entrance import admission_of
 from .order import Order, Origin, Place
 from .output import OutputFolder
 from .record import TaskRecord
@@ -130,16 +131,10 @@ class FanOut:
             raise InvalidInput([Fault("detached", fault)])
         self._admits()
         record = parent_of(order, origin, spread, host=self._host)
-        admission = Admission(
-            ROOM,
-            account=origin.account,
-            uuid=origin.uuid,
-            request=origin.request,
-            order=write(order, base=self._base),
-        )
+        admission, written = admission_of(ROOM, origin), write(order, base=self._base)
         self._create_output(record.task_id)
         try:
-            self._tasks.add(vars(record), admission)
+            self._tasks.add(vars(record), admission, order=written)
         except BaseException:
             self._outputs.remove(record.task_id)
             raise

@@ -29,7 +29,7 @@ from app.processes.child import Child
 from app.processes.table import Process
 
 from .output_log import OutputLog, TaskOutput
-from .written_order import read_command
+from .written_command import read_command
 
 READY = b"ready\n"
 GO = b"go\n"
