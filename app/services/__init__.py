@@ -43,9 +43,8 @@ from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
-from app.tasks.notices import Notices
 from app.tasks.order import Origin
-from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs, Watching
 from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
 from app.tasks.report_job import Piece, Report, Wait
@@ -84,7 +83,7 @@ class Services:
     database: Database
     figures: Figures
     scrape: Scrape
-    outputs: OutputFolder
+    outputs: Outputs
     drain: Drain
     backend: ThreadBackend
     detached: DetachedRuns
@@ -92,7 +91,7 @@ class Services:
     runs: Runs
     lookup: Lookup
     follower: Follower
-    notices: Notices
+    notices: Watching
     accounts: Accounts
     login: PasswordLogin
     tokens: Tokens
@@ -200,6 +199,7 @@ class Services:
         still_running = self.backend.close(seconds=self.close_seconds)
         bringing = not self.endings.close()
         self.notices.close()
+        self.outputs.close()
         self.gateway.close()
         sweeping, sampling = (
             not each.close(seconds=max(0.1, deadline - time.monotonic()))

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from app.errors import InvalidInput, ShuttingDown
 from app.storage.ownership import Viewer
 
 from .lookup import Lookup, OutputPart
-from .notices import Notices
-from .output import STDERR, STDOUT, OutputFolder
+from .output import STDERR, STDOUT
+from .outputs import Outputs, Watching
 from .patience import Patience
 from .record import TaskRecord
 
@@ -30,9 +29,7 @@ class Follower:
     no longer is left with TaskNotFound, or with what `viewer` raises.
     """
 
-    def __init__(
-        self, *, lookup: Lookup, outputs: OutputFolder, notices: Notices
-    ) -> None:
+    def __init__(self, *, lookup: Lookup, outputs: Outputs, notices: Watching) -> None:
         self._lookup = lookup
         self._outputs = outputs
         self._notices = notices
@@ -135,7 +132,7 @@ class Follower:
         except InvalidInput:  # it was there, and both output and record have lost it
             return OutputPart(offset, b"", 0, eof=task.finished is not None)
 
-    def _watched(self, task: TaskRecord, stream: str) -> Path:
-        """Return which file is told of: one that is not there would never be."""
+    def _watched(self, task: TaskRecord, stream: str) -> str:
+        """Return what is told of: an output that is not there would never be."""
         is_apart = stream == STDERR and task.stderr_end_offset is not None
-        return self._outputs.path(task.task_id, STDERR if is_apart else STDOUT)
+        return self._outputs.watched(task.task_id, STDERR if is_apart else STDOUT)

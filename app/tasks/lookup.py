@@ -11,8 +11,9 @@ from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
-from .output import STDOUT, OutputFolder
-from .output_log import Chunk, OutputReader, ShortOutput
+from .output import STDOUT
+from .output_log import Chunk, LogReader, ShortOutput
+from .outputs import Outputs
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
@@ -54,7 +55,7 @@ class Lookup:
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         backend: TaskBackend,
         cancel_seconds: float,
     ) -> None:
@@ -183,11 +184,12 @@ class Lookup:
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
 
-    def _open(self, task: TaskRecord, stream: str) -> OutputReader | ShortOutput | None:
-        """Return what reads an output, from its file or from the record."""
+    def _open(self, task: TaskRecord, stream: str) -> LogReader | ShortOutput | None:
+        """Return what reads an output, from where it is kept or from the record."""
         if stream == STDOUT and task.output is not None:
             return ShortOutput(task.output)
-        return self._outputs.open(task.task_id, stream)
+        end = 0 if task.finished is None else _facts(task, stream)["end_offset"]
+        return self._outputs.open(task.task_id, stream, end_offset=end)
 
 
 def _has(task: TaskRecord, stream: str) -> bool:

@@ -36,6 +36,7 @@ from .job import Job, end_of_task, state_of_stop
 from .order import ANYWHERE, Order, Origin, Place
 from .output import STDERR, STDOUT, STREAMS, OutputFolder
 from .output_log import TaskOutput
+from .outputs import Outputs
 from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report, ReportJob
@@ -85,7 +86,7 @@ class ThreadBackend:
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         host: str,
         room: Mapping[str, Room],
         grace_seconds: float,
@@ -185,7 +186,7 @@ class ThreadBackend:
     ) -> TaskRecord:
         """Have a run begin, or wait for that, which it does without this process."""
         streams = STREAMS if order.command.separate_stderr else (STDOUT,)
-        paths = [self._outputs.path(record.task_id, stream) for stream in streams]
+        paths = [self._folder().path(record.task_id, stream) for stream in streams]
         self._detached.prepare(order, record, paths)
         with ExitStack() as refused:
             refused.callback(self._detached.forget, record.task_id)
@@ -193,6 +194,12 @@ class ThreadBackend:
             task = self._admit(record, job, origin, self._admits)
             refused.pop_all()
         return task.record
+
+    def _folder(self) -> OutputFolder:
+        """Return where detached runs write, which know of nothing else."""
+        if isinstance(self._outputs, OutputFolder):
+            return self._outputs
+        raise InvalidInput([Fault("detached", "is possible with TASK_BACKEND=threads")])
 
     def _detached_job(self, record: TaskRecord) -> DetachedJob:
         began = partial(self._note_start, record.task_id)
@@ -219,7 +226,7 @@ class ThreadBackend:
         worker = str(Worker.current())
         if not self._store.take_over(task.task_id, task.worker, worker=worker):
             return True  # by another one
-        output = self._outputs.reopen_all(task.task_id)
+        output = self._folder().reopen_all(task.task_id)
         if output is None:
             return False
         taken = _Task(replace(task, worker=worker), self._detached_job(task), output)
@@ -268,7 +275,6 @@ class ThreadBackend:
         self._given_up.set()
         if watcher is not None:
             watcher.join(max(0.0, deadline - time.monotonic()))
-        self._outputs.close()
         self._detached.close()
         return left
 
@@ -467,8 +473,7 @@ class ThreadBackend:
         self, task: _Task, end: Mapping[str, Any], patience: Patience | None = None
     ) -> None:
         """Write a task's end and let it go; when patience is over, a thread does."""
-        facts = {**end, "started": task.record.started, **task.output.facts()}
-        facts["output"] = task.output.stdout.short()
+        facts = {**end, "started": task.record.started, **task.output.ended()}
         if facts["output"] is None:
             self._name_output(task)
         with ExitStack() as at_last:
