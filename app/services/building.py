@@ -129,9 +129,7 @@ def build_figures(settings: Mapping[str, Any]) -> Figures:
     )
 
 
-def build_outputs(
-    settings: Mapping[str, Any], files: Notices
-) -> tuple[Outputs, Watching]:
+def build_outputs(settings: Mapping[str, Any]) -> tuple[Outputs, Watching]:
     """Return what keeps outputs, and what tells that they have changed."""
     sizes = {
         "head_bytes": settings["EXEC_OUTPUT_HEAD_BYTES"],
@@ -139,7 +137,7 @@ def build_outputs(
     }
     if settings["TASK_BACKEND"] == "threads":
         folder = Path(settings["INSTANCE_PATH"]) / "output"
-        return OutputFolder(folder, **sizes), files
+        return OutputFolder(folder, **sizes), Notices()
     # One host needs nothing of Redis, not even installed.
     from app.tasks.streams.outputs import StreamOutputs  # noqa: PLC0415
 
@@ -157,13 +155,13 @@ def build_work(
     """Return what runs tasks and shows them, by the names that Services has for it."""
     instance = Path(settings["INSTANCE_PATH"])
     store = TaskStore(database)
-    files = Notices()
-    outputs, notices = build_outputs(settings, files)
+    outputs, notices = build_outputs(settings)
     detached = DetachedRuns(
         instance / "detached",
         store=store,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
     )
+    line_notices = notices if isinstance(notices, Notices) else Notices()
     backend = ThreadBackend(
         store=store,
         outputs=outputs,
@@ -171,7 +169,7 @@ def build_work(
         room=room_of(settings),
         observe=counting.task,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
-        line=WaitingLine(instance / "queue", notices=files),
+        line=WaitingLine(instance / "queue", notices=line_notices),
         detached=detached,
         admits=drain.check,
     )
