@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterator
 
-from app.errors import InvalidInput, ShuttingDown
+from app.errors import InvalidInput, ShuttingDown, StorageUnavailable
 from app.storage.ownership import Viewer
 
 from .lookup import Lookup, OutputPart
+from .notices import Notice
 from .output import STDERR, STDOUT
 from .outputs import Outputs, Watching
 from .patience import Patience
@@ -17,6 +18,9 @@ PART_BYTES = 256 * 1024
 # How often to look without being told: a worker that died tells nobody. As often the
 # record is looked at while more and more comes.
 LOOK_SECONDS = 1.0
+# How long who follows waits for outputs that cannot be read: a server of them is
+# restarted in less, and who follows need not know.
+AWAY_SECONDS = 10.0
 
 #: Tells as whom somebody may see a task, anew each time: it may change while waiting.
 Viewing = Callable[[], Viewer]
@@ -97,7 +101,7 @@ class Follower:
         with self._notices.of(self._watched(task, stream)) as notice:
             spoken = looked = time.monotonic()
             while True:
-                part = self._read_on(task, stream, offset, whole_characters)
+                part = self._read_on(notice, task, stream, offset, whole_characters)
                 came = part.next_offset > offset
                 if came:
                     offset, spoken = part.next_offset, time.monotonic()
@@ -119,18 +123,30 @@ class Follower:
                 notice.wait(min(LOOK_SECONDS, max(0.0, idle_seconds - silent)))
 
     def _read_on(
-        self, task: TaskRecord, stream: str, offset: int, whole_characters: bool
+        self,
+        notice: Notice,
+        task: TaskRecord,
+        stream: str,
+        offset: int,
+        whole_characters: bool,
     ) -> OutputPart:
-        try:
-            return self._lookup.read(
-                task,
-                stream=stream,
-                offset=offset,
-                limit=PART_BYTES,
-                whole_characters=whole_characters,
-            )
-        except InvalidInput:  # it was there, and both output and record have lost it
-            return OutputPart(offset, b"", 0, eof=task.finished is not None)
+        """Return what there is now; where outputs are away, wait a while for them."""
+        over = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return self._lookup.read(
+                    task,
+                    stream=stream,
+                    offset=offset,
+                    limit=PART_BYTES,
+                    whole_characters=whole_characters,
+                )
+            except InvalidInput:  # it was there: both output and record have lost it
+                return OutputPart(offset, b"", 0, eof=task.finished is not None)
+            except StorageUnavailable:
+                if self.stopping() or time.monotonic() >= over:
+                    raise
+            notice.wait(LOOK_SECONDS)
 
     def _watched(self, task: TaskRecord, stream: str) -> str:
         """Return what is told of: an output that is not there would never be."""

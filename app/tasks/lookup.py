@@ -171,6 +171,8 @@ class Lookup:
             return OutputPart(offset, b"", end - offset, eof=finished)
         with reader:
             end = reader.end_offset()  # read first: the output may grow meanwhile
+            if offset > end and not finished and not reader.knows_end():
+                return OutputPart(offset, b"", 0, eof=False)
             _check_offset(offset, end)
             margin_bytes = _MARGIN_BYTES if whole_characters else 0
             chunk = reader.read_until_gap(offset, limit + margin_bytes)
@@ -184,7 +186,7 @@ class Lookup:
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
 
-    def _open(self, task: TaskRecord, stream: str) -> LogReader | ShortOutput | None:
+    def _open(self, task: TaskRecord, stream: str) -> LogReader | None:
         """Return what reads an output, from where it is kept or from the record."""
         if stream == STDOUT and task.output is not None:
             return ShortOutput(task.output)

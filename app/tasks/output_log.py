@@ -288,35 +288,6 @@ class TaskOutput:
             self.stderr.close()
 
 
-class ShortOutput:
-    """What is read of an output that its task's record has, as of a file."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def end_offset(self) -> int:
-        """Return how many bytes were written."""
-        return len(self._data)
-
-    def read(self, offset: int, limit: int) -> Chunk:
-        """Return up to `limit` bytes from `offset`."""
-        return Chunk(offset, self._data[offset : offset + limit])
-
-    def read_until_gap(self, offset: int, limit: int) -> Chunk:
-        """Return the same: there is no gap."""
-        return self.read(offset, limit)
-
-    def read_until(self, offset: int, end: int) -> Chunk:
-        """Return the bytes from `offset` to `end`."""
-        return self.read(offset, end - offset)
-
-
 class LogReader(ABC):
     """A reading end of an output; a context manager. Reads do not consume."""
 
@@ -329,6 +300,10 @@ class LogReader(ABC):
     @abstractmethod
     def end_offset(self) -> int:
         """Return how many bytes have been written so far."""
+
+    def knows_end(self) -> bool:
+        """Return whether the end is not behind one that it has said before."""
+        return True
 
     @abstractmethod
     def facts(self) -> dict[str, int]:
@@ -370,6 +345,28 @@ class LogReader(ABC):
             pieces.append(chunk.data)
             position = chunk.start + len(chunk.data)
         return Chunk(start, b"".join(pieces))
+
+
+class ShortOutput(LogReader):
+    """What is read of an output that its task's record has, as of a file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def end_offset(self) -> int:
+        """Return how many bytes were written."""
+        return len(self._data)
+
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record says of it."""
+        return {"end_offset": len(self._data), "dropped_bytes": 0}
+
+    def read(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`."""
+        return Chunk(offset, self._data[offset : offset + limit])
 
 
 class OutputReader(LogReader):

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from .connection import Redis, RedisError
+from .connection import Redis, RedisError, run_of
 from .parcel import Parcel, Source
 
 #: Between requests that have little in them: what is written meanwhile goes in one.
@@ -45,6 +45,7 @@ class Sender:
         self._is_away = False
         self._is_closed = False
         self._next_beat = 0.0
+        self._server = ""  # which run of it answers, once it was asked; the thread's
 
     def add(self, source: Source) -> None:
         """Send what an output has from now on, until it is forgotten."""
@@ -136,6 +137,7 @@ class Sender:
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + BEAT_SECONDS
+        self._server = ""
         for source in self._sources:
             source.tell_again()
 
@@ -165,10 +167,12 @@ class Sender:
         self, parcels: list[Parcel], words: Sequence[Sequence[str]]
     ) -> list[int]:
         """Send parcels, all or nothing; return where each output ended before."""
+        self._server = self._server or run_of(self._client)
         with self._client.pipeline(transaction=True) as pipe:
-            keep_seconds = self._keep_seconds
+            keep, server = self._keep_seconds, self._server
             counts = [
-                parcel.queue(pipe, keep_seconds=keep_seconds) for parcel in parcels
+                parcel.queue(pipe, keep_seconds=keep, server=server)
+                for parcel in parcels
             ]
             for command in words:
                 pipe.execute_command(*command)
@@ -180,6 +184,7 @@ class Sender:
 
     def _failed(self, error: RedisError) -> None:
         """Note that the server is away, and wait before it is asked again."""
+        self._server = ""
         with self.lock:
             if not self._is_away:
                 log.warning("output.server_away", error=str(error))
