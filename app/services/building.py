@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.auth.accounts import Accounts
 from app.auth.audit import Audit
@@ -30,7 +30,7 @@ from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
 from app.storage.session_store import SessionStore
-from app.storage.task_store import Room, TaskStore
+from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
@@ -41,7 +41,6 @@ from app.tasks.outputs import Outputs, Watching
 from app.tasks.runs import Runs
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
-from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 from app.webhooks.sender import Sender
 from app.webhooks.target import Targets
@@ -50,8 +49,13 @@ from app.webhooks.teller import Teller
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
+from .engines import build_backend, build_station, uses_celery
 from .messages import Messages
+from .room import room_of
 from .webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from app.tasks.celery_backend import Broker
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
@@ -59,8 +63,10 @@ CLOSE_SECONDS = 3.0
 # An output is there for as long as its task, which is removed a little late.
 KEPT_LONGER_SECONDS = 60.0
 
-# In the instance folder, held by the worker that sweeps up.
+# In the instance folder, held by the worker that sweeps up, and by the one that does
+# what is not of a host, where workers of Celery sweep up.
 SWEEPER_LOCK = "sweeper.lock"
+KEEPER_LOCK = "keeper.lock"
 
 
 def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
@@ -96,15 +102,6 @@ def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any
         "audit": Audit(
             AuditStore(database), keep_seconds=settings["AUDIT_RETENTION_SECONDS"]
         ),
-    }
-
-
-def room_of(settings: Mapping[str, Any]) -> dict[str, Room]:
-    """Return how many tasks of each kind may run and wait."""
-    return {
-        "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
-        "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
-        "sms": Room(settings["SMS_MAX_RUNNING"], settings["SMS_MAX_QUEUED"]),
     }
 
 
@@ -151,6 +148,8 @@ def build_work(
     database: Database,
     counting: Counting,
     drain: Drain,
+    *,
+    broker: "Broker | None",
 ) -> dict[str, Any]:
     """Return what runs tasks and shows them, by the names that Services has for it."""
     instance = Path(settings["INSTANCE_PATH"])
@@ -161,17 +160,12 @@ def build_work(
         store=store,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
     )
-    line_notices = notices if isinstance(notices, Notices) else Notices()
-    backend = ThreadBackend(
-        store=store,
-        outputs=outputs,
-        host=settings["BELLHOP_HOST"],
-        room=room_of(settings),
-        observe=counting.task,
-        grace_seconds=settings["EXEC_GRACE_SECONDS"],
-        line=WaitingLine(instance / "queue", notices=line_notices),
-        detached=detached,
-        admits=drain.check,
+    parts = {"outputs": outputs, "notices": notices, "detached": detached}
+    backend = build_backend(
+        settings, database, parts, counting=counting, drain=drain, broker=broker
+    )
+    station = broker and build_station(
+        settings, database, parts, counting=counting, broker=broker
     )
     catalogue = Catalogue(
         settings["EXEC_COMMANDS"],
@@ -186,10 +180,9 @@ def build_work(
         cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
     )
     return {
-        "outputs": outputs,
-        "notices": notices,
+        **parts,
         "backend": backend,
-        "detached": detached,
+        "station": station,
         "catalogue": catalogue,
         "runs": Runs(
             catalogue=catalogue,
@@ -221,9 +214,13 @@ def build_sms(
         **{kind: settings[f"SMS_LIMIT_{kind.upper()}"] for kind in kinds}
     )
     host = settings["BELLHOP_HOST"]
+    # Those of a task are sent wherever that runs, of which its record knows.
+    tasks = TaskStore(database) if uses_celery(settings) else None
 
     def is_gone(row: Mapping[str, Any]) -> bool:
         """Return whether a worker is no more; another host's cannot be seen."""
+        if tasks and row["task_id"] and (task := tasks.find(row["task_id"])):
+            return task["finished"] is not None
         is_here = database.is_sqlite or row["host"] == host
         return is_here and not Worker.parse(row["worker"]).is_alive()
 
@@ -280,7 +277,7 @@ def build_endings(
     )
     return Endings(
         tasks=TaskStore(database),
-        host=settings["BELLHOP_HOST"],
+        host=None if uses_celery(settings) else settings["BELLHOP_HOST"],
         messages=messages,
         webhooks=Webhooks(
             teller, public_url=settings["PUBLIC_URL"], observe=counting.webhook
@@ -311,19 +308,27 @@ def build_sweeper(
     tell_missed: Callable[[], None],
     counting: Counting,
 ) -> Sweeper:
-    """Return what sweeps up, with what it has others do now and then."""
+    """Return what sweeps up, with what it has others do now and then.
+
+    Where workers of Celery run tasks, each sweeps up after its host, and what is not
+    of a host is left to those who answer.
+    """
+    backend, is_worker = work["backend"], work["station"] is not None
+    is_whole = isinstance(backend, ThreadBackend)
+    of_host = is_whole or is_worker
+    lock = SWEEPER_LOCK if of_host else KEEPER_LOCK
     return Sweeper(
         store=TaskStore(database),
         outputs=work["outputs"],
         detached=work["detached"],
-        take_over=work["backend"].take_over,
-        host=settings["BELLHOP_HOST"],
-        lock_path=Path(settings["INSTANCE_PATH"]) / SWEEPER_LOCK,
+        take_over=backend.take_over if is_whole else lambda _task: False,
+        host=settings["BELLHOP_HOST"] if of_host else None,
+        lock_path=Path(settings["INSTANCE_PATH"]) / lock,
         retention=Retention(
             seconds=settings["TASK_RETENTION_SECONDS"],
             count=settings["TASK_RETENTION_COUNT"],
         ),
-        housekeeping=housekeeping,
-        tell_missed=tell_missed,
+        housekeeping=() if is_worker else housekeeping,
+        tell_missed=(lambda: None) if is_worker else tell_missed,
         observe=counting.task,
     )

@@ -19,7 +19,15 @@ from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
 from .prepared import Change, Conflict, Prepared
-from .tables import UNFINISHED, UNTOLD, accounts, idempotency, tasks, used_uuids
+from .tables import (
+    UNFINISHED,
+    UNTOLD,
+    accounts,
+    idempotency,
+    orders,
+    tasks,
+    used_uuids,
+)
 
 Row = Mapping[str, Any]
 
@@ -33,6 +41,7 @@ USED_SECONDS = 2 * 86400.0
 # by the names of columns.
 _OF_ID = tasks.c.task_id == sa.bindparam("of_id")
 _ADD = Change(sa.insert(tasks))
+_ADD_ORDER = Change(sa.insert(orders))
 _FIND = Prepared(sa.select(tasks).where(_OF_ID))
 _UPDATE = sa.update(tasks).where(_OF_ID)
 _CHANGE = Change(_UPDATE)
@@ -110,9 +119,12 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: Row, admission: Admission) -> bool:
+    def add(
+        self, row: Row, admission: Admission, *, order: bytes | None = None
+    ) -> bool:
         """Add a task that has not finished, if it may be taken on.
 
+        With what is to be run, where another process is to find that: see OrderStore.
         Return whether it has to wait for room.
 
         Raises NotAuthenticated where its account was removed, UuidRefused where its
@@ -120,7 +132,7 @@ class TaskStore:
         where as many run and wait as may, KeyInFlight where its request has started
         another, or is kept no more.
         """
-        if self._has_room(row, admission):
+        if order is None and self._has_room(row, admission):
             return False
 
         def write(connection: sa.Connection) -> bool:
@@ -137,6 +149,9 @@ class TaskStore:
                 _ADD.execute(connection, new)
             except Conflict as error:  # the slot was taken on another host just now
                 raise SlotBusy from error
+            if order is not None:
+                document = {"task_id": row["task_id"], "document": order}
+                _ADD_ORDER.execute(connection, document)
             return bool(new["is_queued"])
 
         return self._database.write_together(write)
@@ -159,14 +174,8 @@ class TaskStore:
 
     def withdraw(self, task_id: str, admission: Admission) -> None:
         """Forget a task that could not be begun, and what its admission has used up."""
-        of_uuid = used_uuids.c.digest == admission.uuid
-        tied = idempotency.c.task_id == task_id
-        of_request = idempotency.c.digest == admission.request
         with self._database.write() as connection:
-            connection.execute(sa.delete(tasks).where(tasks.c.task_id == task_id))
-            connection.execute(sa.delete(used_uuids).where(of_uuid))
-            untied = sa.update(idempotency).where(of_request, tied)
-            connection.execute(untied.values(task_id=None))
+            take_back(connection, task_id, admission)
 
     def claim(
         self, host: str, kind: str, task_ids: Collection[str], *, max_running: int
@@ -327,9 +336,10 @@ class TaskStore:
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def untold(self, host: str, *, now: float) -> Sequence[Row]:
+    def untold(self, host: str | None, *, now: float) -> Sequence[Row]:
         """Return of a host's tasks whose end is to be told now their ids and `notify`.
 
+        None: of all hosts.
         Every two seconds somebody asks: the few that are not told have an index.
         """
         # As such an index of `finished` would be taken, which has all that are kept.
@@ -374,17 +384,38 @@ class TaskStore:
         with self._database.read() as connection:
             return set(connection.scalars(query))
 
-    def _of_host(self, host: str) -> sa.ColumnElement[bool]:
+    def _of_host(self, host: str | None) -> sa.ColumnElement[bool]:
         """Return which tasks are that host's to sweep up.
 
         A file of SQLite is one host's, whatever it was called when a task was made: a
         container has another name after every start.
         """
-        return sa.true() if self._database.is_sqlite else tasks.c.host == host
+        if host is None or self._database.is_sqlite:
+            return sa.true()
+        return tasks.c.host == host
 
     def _change(self, change: Change, **values: Any) -> bool:
         """Write columns of a task; return whether there was one to be changed."""
         return self._database.write_once(change, values) == 1
+
+
+def take_back(
+    connection: sa.Connection,
+    task_id: str,
+    admission: Admission,
+    *conditions: sa.ColumnElement[bool],
+) -> bool:
+    """Forget a task if the conditions hold, and what its admission has used up."""
+    of_id = tasks.c.task_id == task_id
+    if not connection.execute(sa.delete(tasks).where(of_id, *conditions)).rowcount:
+        return False
+    of_uuid = used_uuids.c.digest == admission.uuid
+    connection.execute(sa.delete(used_uuids).where(of_uuid))
+    tied = idempotency.c.task_id == task_id
+    of_request = idempotency.c.digest == admission.request
+    untied = sa.update(idempotency).where(of_request, tied)
+    connection.execute(untied.values(task_id=None))
+    return True
 
 
 @cache

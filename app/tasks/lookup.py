@@ -140,6 +140,7 @@ class Lookup:
         while time.monotonic() < deadline:
             row = self._store.find(task.task_id)
             if row is None or self._backend.refresh(TaskRecord.from_row(row)).finished:
+                self._outputs.tell(task.task_id)  # one that never ran told nobody
                 return
             time.sleep(LOOK_SECONDS)
         raise NotEndedYet

@@ -53,6 +53,7 @@ class Retention:
 class Sweeper:
     """A thread that sweeps every two seconds, if it is this worker's turn.
 
+    Without a `host` it sweeps up after none, and does the rest alone.
     `take_over` sees to a task whose process is no more, if it is not lost by that;
     `observe` is told every task that is.
     """
@@ -62,7 +63,7 @@ class Sweeper:
         *,
         store: TaskStore,
         outputs: Outputs,
-        host: str,
+        host: str | None,
         lock_path: Path,
         retention: Retention,
         detached: DetachedRuns,
@@ -101,12 +102,14 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Do one round, whoever's turn it is."""
-        self._end_lost()
+        if self._host is not None:
+            self._end_lost(self._host)
         self._tell_missed()
-        self._expire()
+        if self._host is not None:
+            self._expire(self._host)
         self._keep_house()
-        if time.monotonic() >= self._next_stray_look:
-            self._remove_strays()
+        if self._host is not None and time.monotonic() >= self._next_stray_look:
+            self._remove_strays(self._host)
             self._next_stray_look = time.monotonic() + STRAY_LOOK_SECONDS
 
     def _sweep_on(self) -> None:
@@ -134,10 +137,12 @@ class Sweeper:
         except Exception:
             log.exception("sweep.failed")
 
-    def _end_lost(self) -> None:
+    def _end_lost(self, host: str) -> None:
         """End what dead workers' runs left, and say in their records that they are."""
         dead = []
-        for task in map(TaskRecord.from_row, self._store.unfinished(self._host)):
+        for task in map(TaskRecord.from_row, self._store.unfinished(host)):
+            if not task.worker:  # nobody has begun it
+                continue
             if Worker.parse(task.worker).is_alive():
                 self._detached.tell_cancelled(task)
             else:
@@ -161,10 +166,10 @@ class Sweeper:
         self._detached.forget(task_id)
         self._outputs.tell(task_id)
 
-    def _expire(self) -> None:
+    def _expire(self, host: str) -> None:
         """Forget what is past its age, or past the number that is kept."""
         while task_ids := self._store.expired(
-            self._host,
+            host,
             finished_before=time.time() - self._retention.seconds,
             keep=self._retention.count,
             limit=BATCH,
@@ -183,13 +188,13 @@ class Sweeper:
             for forget in self._housekeeping:
                 forget()
 
-    def _remove_strays(self) -> None:
+    def _remove_strays(self, host: str) -> None:
         """Remove outputs whose task was never admitted: its worker died before."""
         task_ids = self._outputs.task_ids(older_than_seconds=STRAY_SECONDS)
         for first in range(0, len(task_ids), BATCH):
             batch = task_ids[first : first + BATCH]
             self._outputs.remove(*set(batch) - self._store.known(batch))
-        unfinished = {row["task_id"] for row in self._store.unfinished(self._host)}
+        unfinished = {row["task_id"] for row in self._store.unfinished(host)}
         left = self._detached.task_ids(older_than_seconds=STRAY_SECONDS)
         for task_id in left - unfinished:
             self._detached.forget(task_id)

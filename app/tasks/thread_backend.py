@@ -33,7 +33,6 @@ from .job import Job
 from .order import ANYWHERE, Order, Origin, Place
 from .output import STDOUT, STREAMS, OutputFolder
 from .output_log import TaskOutput
-from .outputs import Outputs
 from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report
@@ -61,7 +60,7 @@ class ThreadBackend(Runner):
         self,
         *,
         store: TaskStore,
-        outputs: Outputs,
+        outputs: OutputFolder,
         host: str,
         room: Mapping[str, Room],
         grace_seconds: float,
@@ -73,6 +72,7 @@ class ThreadBackend(Runner):
         super().__init__(
             store=store, outputs=outputs, grace_seconds=grace_seconds, observe=observe
         )
+        self._folder = outputs  # where detached runs write, which know of no other
         self._host = host
         self._room = room
         self._line = line
@@ -128,7 +128,7 @@ class ThreadBackend(Runner):
     ) -> TaskRecord:
         """Have a run begin, or wait for that, which it does without this process."""
         streams = STREAMS if order.command.separate_stderr else (STDOUT,)
-        paths = [self._folder().path(record.task_id, stream) for stream in streams]
+        paths = [self._folder.path(record.task_id, stream) for stream in streams]
         self._detached.prepare(order, record, paths)
         with ExitStack() as refused:
             refused.callback(self._detached.forget, record.task_id)
@@ -136,12 +136,6 @@ class ThreadBackend(Runner):
             task = self._admit(record, job, origin, self._admits)
             refused.pop_all()
         return task.record
-
-    def _folder(self) -> OutputFolder:
-        """Return where detached runs write, which know of nothing else."""
-        if isinstance(self._outputs, OutputFolder):
-            return self._outputs
-        raise InvalidInput([Fault("detached", "is possible with TASK_BACKEND=threads")])
 
     def _detached_job(self, record: TaskRecord) -> DetachedJob:
         began = partial(self._note_start, record.task_id)
@@ -168,7 +162,7 @@ class ThreadBackend(Runner):
         worker = str(Worker.current())
         if not self._store.take_over(task.task_id, task.worker, worker=worker):
             return True  # by another one
-        output = self._folder().reopen_all(task.task_id)
+        output = self._folder.reopen_all(task.task_id)
         if output is None:
             return False
         taken = Running(replace(task, worker=worker), self._detached_job(task), output)
@@ -193,6 +187,10 @@ class ThreadBackend(Runner):
         self._store.request_cancel(task_id)
         self._stop_cancelled()
         self._detached.cancel(task_id)
+
+    def needs(self) -> Mapping[str, Callable[[], None]]:
+        """Return nothing; see TaskBackend."""
+        return {}
 
     def close(self, *, seconds: float) -> list[str]:
         """End what runs here, within the time; return the tasks that would not."""
