@@ -46,9 +46,8 @@ from app.tasks.follow import Follower
 from app.tasks.hosts import Hosts
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
-from app.tasks.notices import Notices
 from app.tasks.order import ANYWHERE, Origin, Place
-from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs, Watching
 from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
 from app.tasks.runs import Runs
@@ -94,7 +93,7 @@ class Services:
     database: Database
     figures: Figures
     scrape: Scrape
-    outputs: OutputFolder
+    outputs: Outputs
     drain: Drain
     backend: TaskBackend
     station: Station | None
@@ -105,7 +104,7 @@ class Services:
     runs: Runs
     lookup: Lookup
     follower: Follower
-    notices: Notices
+    notices: Watching
     accounts: Accounts
     login: PasswordLogin
     tokens: Tokens
@@ -246,6 +245,7 @@ class Services:
             self.announcer.close(seconds=max(0.1, deadline - time.monotonic()))
         bringing = not self.endings.close()
         self.notices.close()
+        self.outputs.close()
         self.gateway.close()
         sweeping, sampling = (
             not each.close(seconds=max(0.1, deadline - time.monotonic()))

@@ -28,7 +28,7 @@ from app.storage.task_store import Room, TaskStore
 from .backend import TaskBackend
 from .entrance import admission_of
 from .order import Order, Origin, Place
-from .output import OutputFolder
+from .outputs import Outputs
 from .record import TaskRecord
 from .spread import Spread, end_of_parent, parent_of, refused_part
 from .states import State
@@ -79,7 +79,7 @@ class FanOut:
         *,
         tasks: TaskStore,
         store: FanOutStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         hosts: KnownHosts,
         host: str,
         base: Mapping[str, str],
@@ -132,7 +132,7 @@ class FanOut:
         self._admits()
         record = parent_of(order, origin, spread, host=self._host)
         admission, written = admission_of(ROOM, origin), write(order, base=self._base)
-        self._create_output(record.task_id)
+        self._outputs.make_watched(record.task_id)
         try:
             self._tasks.add(vars(record), admission, order=written)
         except BaseException:
@@ -184,10 +184,6 @@ class FanOut:
         plan = json.loads(row["fan_out"])
         counts: Mapping[str, int] | None = plan.get("counts")
         return counts or Parts(plan, (), is_cancelled=True).counts()
-
-    def _create_output(self, task_id: str) -> None:
-        """Make an output that stays empty: who waits for the end is told by it."""
-        self._outputs.create(task_id, takes_space=False).close()
 
     def _try_to_advance(self, parent_id: str) -> None:
         """Bring a run further, or leave that to who sweeps up."""

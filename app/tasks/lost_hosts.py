@@ -12,7 +12,7 @@ from app.storage.host_store import HostStore
 from app.storage.task_store import TaskStore
 
 from .hosts import AWAY_SECONDS, Host
-from .output import OutputFolder
+from .outputs import Outputs
 from .record import TaskRecord
 from .states import State
 
@@ -38,7 +38,7 @@ class LostHosts:
         *,
         hosts: HostStore,
         tasks: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         own: str,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
         now: Callable[[], float] = time.monotonic,
@@ -116,7 +116,8 @@ class LostHosts:
 
     def _end(self, task: TaskRecord, beat: int) -> bool:
         """Write that a task is lost, unless its host is there again."""
-        facts = lost_facts(self._outputs, task.task_id)
+        facts: dict[str, Any] = {"state": State.LOST, "reason": "worker_lost"}
+        facts |= self._outputs.left_by(task.task_id)
         finished = time.time()
         if not self._tasks.lose(
             task.task_id, task.worker, seen_beat=beat, finished=finished, **facts
@@ -125,13 +126,3 @@ class LostHosts:
         self._observe(replace(task, finished=finished, **facts))
         self._outputs.tell(task.task_id)
         return True
-
-
-def lost_facts(outputs: OutputFolder, task_id: str) -> dict[str, Any]:
-    """Return what the record says of the end of a task whose worker died."""
-    facts: dict[str, Any] = {"state": State.LOST, "reason": "worker_lost"}
-    output = outputs.reopen_all(task_id)
-    if output is not None:
-        output.close()
-        facts |= output.facts()
-    return facts

@@ -20,7 +20,7 @@ from .call_job import Call
 from .command_job import MARK
 from .job import Job, end_of_task
 from .order import Order
-from .output import OutputFolder
+from .outputs import Outputs
 from .record import TaskRecord
 from .report_job import Report
 from .runner import Runner, Running
@@ -55,7 +55,7 @@ class Station(Runner):
         *,
         store: TaskStore,
         orders: OrderStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         broker: Publisher,
         host: str,
         room: Mapping[str, Room],
@@ -137,7 +137,6 @@ class Station(Runner):
         if self._thread.ident is not None:
             self._thread.join(max(0.1, seconds))
         self.guard.close()
-        self._outputs.close()
         return left
 
     def let_next_in(self, kind: str) -> None:
