@@ -27,7 +27,6 @@ from app.sms.templates import SmsTemplates
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
-from app.storage.fan_out_store import FanOutStore
 from app.storage.host_store import HostStore
 from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
@@ -37,7 +36,6 @@ from app.storage.task_store import TaskStore
 from app.tasks.announcer import Announcer
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
-from app.tasks.fan_out import FanOut
 from app.tasks.follow import Follower
 from app.tasks.hosts import Hosts, KnownHosts
 from app.tasks.lookup import Lookup
@@ -60,7 +58,7 @@ from .announcement import Announcement, OwnHost
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
-from .engines import build_backend, build_station, uses_celery
+from .engines import build_backend, build_fan_out, build_station, uses_celery
 from .messages import Messages
 from .room import room_of
 from .webhooks import Webhooks
@@ -274,28 +272,6 @@ def build_work(
         "lookup": lookup,
         "follower": Follower(lookup=lookup, outputs=outputs, notices=notices),
     }
-
-
-def build_fan_out(
-    settings: Mapping[str, Any],
-    database: Database,
-    *,
-    outputs: Outputs,
-    counting: Counting,
-    drain: Drain,
-    hosts: Hosts,
-) -> FanOut:
-    """Return what runs commands on several hosts, but for what runs their parts."""
-    return FanOut(
-        tasks=TaskStore(database),
-        store=FanOutStore(database),
-        outputs=outputs,
-        hosts=hosts,
-        host=settings["BELLHOP_HOST"],
-        base=settings["EXEC_ENVIRONMENT"],
-        observe=counting.task,
-        admits=drain.check,
-    )
 
 
 def build_sms(

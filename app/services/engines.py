@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from app.host.procfs import Procfs
 from app.storage.engine import Database
+from app.storage.fan_out_store import FanOutStore
 from app.storage.order_store import OrderStore
 from app.storage.task_store import TaskStore
 from app.tasks.backend import TaskBackend
+from app.tasks.fan_out import FanOut
 from app.tasks.hosts import Hosts
+from app.tasks.outputs import Outputs
 from app.tasks.record import TaskRecord
 from app.tasks.station import Station
 from app.tasks.thread_backend import ThreadBackend
 from app.tasks.waiting_line import WaitingLine
 
+from .counting import Counting
 from .drain import Drain
 from .endings import Endings
 from .host_readings import HostReadings
@@ -78,6 +82,28 @@ def build_station(
         base=settings["EXEC_ENVIRONMENT"],
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
         observe=observe,
+    )
+
+
+def build_fan_out(
+    settings: Mapping[str, Any],
+    database: Database,
+    *,
+    outputs: Outputs,
+    counting: Counting,
+    drain: Drain,
+    hosts: Hosts,
+) -> FanOut:
+    """Return what runs commands on several hosts, but for what runs their parts."""
+    return FanOut(
+        tasks=TaskStore(database),
+        store=FanOutStore(database),
+        outputs=outputs,
+        hosts=hosts,
+        host=settings["BELLHOP_HOST"],
+        base=settings["EXEC_ENVIRONMENT"],
+        observe=counting.task,
+        admits=drain.check,
     )
 
 

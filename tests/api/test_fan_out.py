@@ -9,6 +9,8 @@ from flask.testing import FlaskClient
 
 from tests.api.callers import ADMIN, ANN, BOB, ended, start, task_of, with_users
 from tests.api.checks import paths, problem
+from tests.api.test_command_pages import page
+from tests.api.test_task_pages import shown
 
 LABELS = "role=web,zone=a"
 EVERYWHERE: dict[str, Any] = {"labels": {}}
@@ -224,3 +226,18 @@ def test_its_page_shows_what_became_of_it(client: FlaskClient) -> None:
     answer = client.get(f"/v3/task/{parent['task_id']}/output", auth=ANN)
     assert answer.json["text"] == "web1 SUCCESS 0\n"
     assert answer.json["eof"] is True
+
+
+def test_the_page_of_it_lists_its_parts(client: FlaskClient) -> None:
+    parent = start(client, ANN, cmd="exit 3", hosts=EVERYWHERE, wait_seconds=20)
+    (part,) = children(client, ANN, parent["task_id"])
+    html = page(client, f"/ui/tasks/{parent['task_id']}", ANN)
+    assert shown(html) == [part["task_id"]]
+    assert ">web1</a>" in html
+    assert "Run again" not in html
+    html = page(client, f"/ui/tasks/{part['task_id']}", ANN)
+    assert f'href="/ui/tasks/{parent["task_id"]}"' in html
+    html = page(client, f"/ui/tasks/?parent={parent['task_id']}", ANN)
+    assert shown(html) == [part["task_id"]]
+    html = page(client, "/ui/tasks/", ANN)
+    assert shown(html) == [part["task_id"], parent["task_id"]]
