@@ -6,7 +6,7 @@ is to look at. So one that comes twice is harmless, and one that is lost is sent
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -40,8 +40,10 @@ READING = "bellhop_reading"
 BROKER_SECONDS = 2.0
 # For how long a broker that was there counts as there.
 CHECK_SECONDS = 2.0
-# How long a host may take to say how it is.
-READING_SECONDS = 5.0
+# How long a host may take to say how it is, and how often it is asked: what was asked
+# before a worker listened, nobody has heard.
+READING_SECONDS = 1.0
+READING_TRIES = 5
 # After a run's own time and grace: by then it has ended, whatever happened.
 SPARE_SECONDS = 60.0
 
@@ -121,10 +123,17 @@ class Broker:
 
         Raises HostAway where it does not in time.
         """
+        for _ in range(READING_TRIES):
+            for reply in self._replies(host, {"name": name, "params": params}):
+                answer: Mapping[str, Any] = reply[node_of(host)]
+                return {"failed": answer["error"]} if "error" in answer else answer
+        raise HostAway(host)
+
+    def _replies(self, host: str, asked: Mapping[str, Any]) -> Sequence[Any]:
         try:
-            replies = self._app.control.broadcast(
+            found: Sequence[Any] = self._app.control.broadcast(
                 READING,
-                arguments={"name": name, "params": params},
+                arguments=asked,
                 destination=[node_of(host)],
                 reply=True,
                 timeout=READING_SECONDS,
@@ -132,10 +141,7 @@ class Broker:
             )
         except _FAILURES as error:
             raise BrokerUnavailable from error
-        for reply in replies:
-            answer: Mapping[str, Any] = reply[node_of(host)]
-            return {"failed": answer["error"]} if "error" in answer else answer
-        raise HostAway(host)
+        return found
 
     def check(self) -> None:
         """Look whether the broker can be reached, unless it was a moment ago."""
