@@ -207,6 +207,7 @@ class Services:
         services.scrape.readings = Readings(
             check=services.check,
             tasks=TaskStore(database),
+            hosts=hosts,
             host=settings["BELLHOP_HOST"],
             room=room_of(settings),
             instance=settings["INSTANCE_PATH"],
