@@ -117,14 +117,15 @@ def connect(
 ) -> None:
     """Tell what runs tasks of that which was made after it."""
     backend, station = work["backend"], work["station"]
-    work["fan_out"].tell_end = endings.tell_end
     calls = {"sms": messages.call_of}
     if isinstance(backend, ThreadBackend):
         backend.tell_end = endings.tell_end
     else:
         backend.calls = calls
         readings.ask = backend.ask
-    if station is not None:
+    if station is None:  # whoever answers tells the ends, as is set there
+        work["fan_out"].tell_end = endings.tell_end
+    else:
         station.calls = calls
         station.reports = {"iostat": lambda asked: iostat_report(procfs, asked)}
 

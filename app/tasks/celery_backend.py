@@ -190,6 +190,10 @@ class Broker:
             raise BrokerUnavailable from error
 
 
+def _anyway() -> None:
+    """Let everything in."""
+
+
 class CeleryBackend:
     """A TaskBackend whose tasks other processes run.
 
@@ -206,7 +210,7 @@ class CeleryBackend:
         hosts: Hosts,
         base: Mapping[str, str],
         grace_seconds: float,
-        admits: Callable[[], None] = lambda: None,
+        admits: Callable[[], None] = _anyway,
     ) -> None:
         self._store = store
         self._orders = orders
@@ -233,7 +237,9 @@ class CeleryBackend:
         command = written_command(order.command, less=self._base)
         document = {"command": command, "ends_on_overflow": order.ends_on_overflow}
         seconds = order.command.timeout_seconds + self._grace_seconds + SPARE_SECONDS
-        return self._admit(record, origin, document, self._admits, time_limit=seconds)
+        # A part was let in with its parent, and whether its host takes it was asked.
+        admits = self._admits if origin.parent is None else _anyway
+        return self._admit(record, origin, document, admits, time_limit=seconds)
 
     def submit_report(
         self, report: Report, origin: Origin, *, place: Place = ANYWHERE
@@ -292,7 +298,7 @@ class CeleryBackend:
         record: TaskRecord,
         origin: Origin,
         document: Mapping[str, Any],
-        admits: Callable[[], None] = lambda: None,
+        admits: Callable[[], None] = _anyway,
         *,
         time_limit: float | None = None,
     ) -> TaskRecord:

@@ -117,6 +117,27 @@ def test_cancelled_it_ends_everywhere(several: Several, token: str) -> None:
     wait_until(lambda: not alive_with(token))
 
 
+def test_one_that_takes_nothing_new_keeps_nobody_else_from_it(
+    several: Several, tmp_path: Path
+) -> None:
+    gate, mark = tmp_path / "gate", several.hosts["bee"].instance / "draining"
+    wait = f"while [ ! -e {gate} ]; do sleep 0.05; done"
+    names = {"names": ["bee", "ape"]}
+    parent = several.start(wait, hosts=names, max_parallel=1)
+    wait_until(lambda: several.task(parent)["hosts"]["running"] == 1, seconds=20)
+    mark.touch()
+    try:
+        wait_until(lambda: several.get("/v3/hosts/bee")["draining"])
+        gate.touch()  # what follows, the worker of the drained host begins
+        ended = end_of(several.server, href(parent))
+        assert ended["result"]["output"] == "bee SUCCESS 0\nape SUCCESS 0\n"
+        parent = several.start("true", hosts=names, wait_seconds=30)
+        assert parent["result"]["output"] == "bee FAILURE draining\nape SUCCESS 0\n"
+    finally:
+        mark.unlink()
+    wait_until(lambda: not several.get("/v3/hosts/bee")["draining"])
+
+
 def test_one_that_dies_in_the_middle_is_told_apart_from_the_others(
     several: Several, token: str, tmp_path: Path
 ) -> None:
