@@ -102,6 +102,7 @@ def build_fan_out(
         hosts=hosts,
         host=settings["BELLHOP_HOST"],
         base=settings["EXEC_ENVIRONMENT"],
+        is_everybodys=uses_celery(settings),
         observe=counting.task,
         admits=drain.check,
     )

@@ -42,11 +42,17 @@ class FanOutStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def unfinished(self) -> Sequence[str]:
-        """Return the parents that have not ended."""
-        query = sa.select(tasks.c.task_id).where(tasks.c.fan_out.is_not(None))
+    def unfinished(self, host: str | None) -> Sequence[str]:
+        """Return the parents that have not ended; None: whichever host was asked.
+
+        A file of SQLite is one host's, whatever it is called now.
+        """
+        is_any = host is None or self._database.is_sqlite
+        of_host = sa.true() if is_any else tasks.c.host == host
+        of_kind = tasks.c.fan_out.is_not(None), UNFINISHED
+        query = sa.select(tasks.c.task_id).where(of_host, *of_kind)
         with self._database.read() as connection:
-            return connection.scalars(query.where(UNFINISHED)).all()
+            return connection.scalars(query).all()
 
     def find(self, parent_id: str) -> tuple[Row, Parts] | None:
         """Return a parent that has not ended, and its parts."""

@@ -7,7 +7,7 @@ parent, and who sweeps up looks at all of them: what to do next, the records say
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -71,7 +71,8 @@ class FanOut:
     """Starts runs on several hosts, and brings them to their end.
 
     `base` is the environment of this service's commands, which each host puts its own
-    in the place of. `observe` is told each that has started, and that has ended.
+    in the place of. `is_everybodys` says that each host can have others begin parts.
+    `observe` is told each that has started, and that has ended.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class FanOut:
         hosts: KnownHosts,
         host: str,
         base: Mapping[str, str],
+        is_everybodys: bool,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
         admits: Callable[[], None] = lambda: None,
     ) -> None:
@@ -91,6 +93,7 @@ class FanOut:
         self._outputs = outputs
         self._hosts = hosts
         self._host = host
+        self._of_host = None if is_everybodys else host
         self._base = base
         self._observe = observe
         self._admits = admits
@@ -106,16 +109,9 @@ class FanOut:
 
         Raises InvalidInput where one is not known, or none is left.
         """
-        known = [host.name for host in self._hosts.matching({})]
-        faults = [
-            Fault(f"hosts.names.{number}", f"there is no host {name!r}")
-            for number, name in enumerate(names or ())
-            if name not in known
-        ]
-        if faults:
-            raise InvalidInput(faults)
         found = [host.name for host in self._hosts.matching(labels or {})]
         if names is not None:
+            self._check_names(names)
             found = [name for name in names if name in found]
         if not found:
             raise InvalidInput([Fault("hosts", "no host is like that")])
@@ -127,8 +123,7 @@ class FanOut:
         Once its parent is in the records, all else comes by itself.
         """
         if order.is_detached:
-            fault = "is for runs on one host: who starts those on several counts them"
-            raise InvalidInput([Fault("detached", fault)])
+            raise InvalidInput([Fault("detached", "is for runs on one host")])
         self._admits()
         record = parent_of(order, origin, spread, host=self._host)
         admission, written = admission_of(ROOM, origin), write(order, base=self._base)
@@ -149,8 +144,11 @@ class FanOut:
             self._try_to_advance(task.parent)
 
     def advance_all(self) -> None:
-        """Bring all further that have not ended, whoever has left them."""
-        for parent_id in self._store.unfinished():
+        """Bring all further that have not ended, whoever has left them.
+
+        Where each host runs its own tasks, those of this one.
+        """
+        for parent_id in self._store.unfinished(self._of_host):
             self._try_to_advance(parent_id)
 
     def advance(self, parent_id: str) -> None:
@@ -176,14 +174,25 @@ class FanOut:
 
     def counts(self, parent: TaskRecord) -> Mapping[str, int]:
         """Return how many parts of a run are in which state, and in all."""
-        if parent.finished is None and (found := self._store.find(parent.task_id)):
-            return found[1].counts()
-        is_known = parent.finished is not None
-        # It has ended just now, and may even be forgotten.
-        row = (not is_known and self._tasks.find(parent.task_id)) or vars(parent)
+        row: Mapping[str, Any] = vars(parent)
+        if parent.finished is None:
+            if found := self._store.find(parent.task_id):
+                return found[1].counts()
+            # It has ended just now, and may even be forgotten.
+            row = self._tasks.find(parent.task_id) or row
         plan = json.loads(row["fan_out"])
         counts: Mapping[str, int] | None = plan.get("counts")
         return counts or Parts(plan, (), is_cancelled=True).counts()
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        known = [host.name for host in self._hosts.matching({})]
+        faults = [
+            Fault(f"hosts.names.{number}", f"there is no host {name!r}")
+            for number, name in enumerate(names)
+            if name not in known
+        ]
+        if faults:
+            raise InvalidInput(faults)
 
     def _try_to_advance(self, parent_id: str) -> None:
         """Bring a run further, or leave that to who sweeps up."""
@@ -220,8 +229,13 @@ class FanOut:
             if reason is None and isinstance(error, Unavailable):
                 raise  # it is not the host that refuses
             self._write_refused(order, origin, host, reason or "refused", str(error))
-            return False
-        return True
+        except Exception:  # or it would be tried again for ever
+            log.exception("fan_out.failed", task_id=origin.parent)
+            detail = "a fault of the service, which its log has"
+            self._write_refused(order, origin, host, "internal_error", detail)
+        else:
+            return True
+        return False
 
     def _write_refused(
         self, order: Order, origin: Origin, host: str, reason: str, detail: str

@@ -121,7 +121,7 @@ class Cluster:
         self.observed: list[TaskRecord] = []
         self.fan_out = self.another()
 
-    def another(self) -> FanOut:
+    def another(self, host: str = "web", *, is_everybodys: bool = True) -> FanOut:
         """Return what another process has of it."""
         labels = {"a": {"role": "web", "zone": "1"}, "b": {"role": "web"}, "c": {}}
         made = FanOut(
@@ -129,8 +129,9 @@ class Cluster:
             store=self.store,
             outputs=self.outputs,
             hosts=Hosts(**labels),
-            host="web",
+            host=host,
             base=BASE,
+            is_everybodys=is_everybodys,
             observe=self.observed.append,
         )
         made.backend = self.backend
@@ -221,12 +222,12 @@ class TestStart:
         with pytest.raises(InvalidInput) as refused:
             cluster.fan_out.start(replace(ORDER, is_detached=True), ANN, Spread(["a"]))
         assert [fault.path for fault in refused.value.faults] == ["detached"]
-        assert cluster.store.unfinished() == []
+        assert cluster.store.unfinished(None) == []
 
     def test_of_a_removed_account_nothing_is_started(self, cluster, tmp_path) -> None:
         with pytest.raises(NotAuthenticated):
             cluster.fan_out.start(ORDER, replace(ANN, account=7), Spread(["a"]))
-        assert cluster.store.unfinished() == []
+        assert cluster.store.unfinished(None) == []
         assert list((tmp_path / "output").iterdir()) == []
 
 
@@ -354,6 +355,7 @@ class TestRefusals:
             (Draining(), "draining"),
             (CommandNotAllowed(), "refused"),
             (NotAuthenticated(), "refused"),
+            (ValueError("of ours"), "internal_error"),
         ],
     )
     def test_a_host_that_refuses_counts_as_failed(
@@ -364,7 +366,8 @@ class TestRefusals:
         cluster.ended(parent, "a")
         part = cluster.parts(parent)["b"]
         assert (part.state, part.reason) == ("FAILURE", reason)
-        assert part.detail == str(refusal)
+        if reason != "internal_error":
+            assert part.detail == str(refusal)
         assert (part.owner, part.cmd, part.started) == ("ann", "true", None)
         assert part.finished is not None
         assert cluster.going_on(parent) == ["c"], "others have its place"
@@ -375,6 +378,16 @@ class TestRefusals:
         found = cluster.find(parent)
         assert (found.state, found.reason) == ("FAILURE", "max_errors")
         assert cluster.counts(parent) == {"total": 5, "failure": 3, "skipped": 2}
+
+    def test_where_hosts_run_their_own_nobody_else_begins_any(self, cluster) -> None:
+        cluster.backend.refusals = dict.fromkeys(HOSTS, BrokerUnavailable())
+        parent = cluster.start("ab")
+        cluster.backend.refusals = {}
+        cluster.another("db", is_everybodys=False).advance_all()
+        is_one_host = cluster.database.is_sqlite
+        assert len(cluster.parts(parent)) == (2 if is_one_host else 0)
+        cluster.another("web", is_everybodys=False).advance_all()
+        assert cluster.going_on(parent) == ["a", "b"]
 
     def test_what_is_no_refusal_of_the_host_is_tried_again(self, cluster) -> None:
         cluster.backend.refusals = dict.fromkeys(HOSTS, BrokerUnavailable())
@@ -679,7 +692,7 @@ class Run:
         assert counts.pop("total") == sum(counts.values()) == len(HOSTS)
         assert counts["success"] == states["SUCCESS"]
         assert cluster.store.order(parent) is None
-        assert parent not in cluster.store.unfinished()
+        assert parent not in cluster.store.unfinished(None)
 
     def _is_stopped(self, parts: Mapping[str, TaskRecord]) -> bool:
         ended = [part for part in parts.values() if part.finished]
