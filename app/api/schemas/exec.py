@@ -63,7 +63,7 @@ WISH_BODY = Schema(
             {
                 "command": "echo",
                 "params": {"text": "hello"},
-                "hosts": {"labels": {"role": "web"}},
+                "hosts": {"labels": {}},
                 "max_parallel": 2,
             },
         ],
