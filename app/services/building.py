@@ -70,6 +70,10 @@ CLOSE_SECONDS = 3.0
 # An output is there for as long as its task, which is removed a little late.
 KEPT_LONGER_SECONDS = 60.0
 
+# Until a drain is in the next sign of life of its host, and nobody goes by the one
+# before that any more.
+DRAIN_TOLD_SECONDS = 3.0
+
 # In the instance folder, held by the worker that sweeps up, and by the one that does
 # what is not of a host, where workers of Celery sweep up.
 SWEEPER_LOCK = "sweeper.lock"
@@ -120,6 +124,7 @@ def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
         tasks=TaskStore(database),
         host=settings["BELLHOP_HOST"],
         sweeper_lock=instance / SWEEPER_LOCK,
+        told_seconds=DRAIN_TOLD_SECONDS if uses_celery(settings) else 0.0,
     )
 
 
