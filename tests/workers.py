@@ -23,7 +23,7 @@ class InThread(WorkController):
         self.is_ready = threading.Event()
         self.stop_reader, self.stop_writer = os.pipe()
 
-    def on_consumer_ready(self, consumer: Any) -> None:
+    def on_consumer_ready(self, consumer: Any) -> None:  # noqa: ARG002
         self.hub.add_reader(self.stop_reader, _shut_down)
         self.is_ready.set()
 

@@ -3,10 +3,17 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Fault, InvalidInput, NotEndedYet, TaskNotFound
+from app.errors import (
+    Fault,
+    InvalidInput,
+    NotEndedYet,
+    StorageUnavailable,
+    TaskNotFound,
+)
 from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
@@ -120,13 +127,16 @@ class Lookup:
         return line.index(task.task_id) + 1 if task.task_id in line else None
 
     def output_facts(self, task: TaskRecord, stream: str = STDOUT) -> dict[str, int]:
-        """Return how much a task has written so far, and how much is not kept."""
-        running = task.finished is None
-        output = self._outputs.open(task.task_id, stream) if running else None
-        if output is None:
-            return _facts(task, stream)
-        with output:
-            return output.facts()
+        """Return how much a task has written so far, and how much is not kept.
+
+        Where its output is away, what the record has: all else of it can be told.
+        """
+        if task.finished is None:
+            with suppress(StorageUnavailable):
+                if output := self._outputs.open(task.task_id, stream):
+                    with output:
+                        return output.facts()
+        return _facts(task, stream)
 
     def cancel(self, task: TaskRecord) -> None:
         """Have a task ended and wait for that; one that has ended is left as it is.
