@@ -19,8 +19,8 @@ from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
 from .output import STDOUT
-from .output_log import Chunk, LogReader, ShortOutput
-from .outputs import Outputs
+from .output_log import Chunk
+from .outputs import Outputs, reader_of
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
@@ -109,7 +109,7 @@ class Lookup:
 
     def newest_text(self, task: TaskRecord) -> str:
         """Return the end of what a task has written, as text."""
-        output = self._open(task, STDOUT)
+        output = reader_of(self._outputs, task)
         if output is None:
             return ""
         with output:
@@ -172,7 +172,7 @@ class Lookup:
         """
         # The record was read before the log is: finished means that all is written.
         finished = task.finished is not None
-        reader = self._open(task, stream)
+        reader = reader_of(self._outputs, task, stream)
         if reader is None:
             if not finished and _has(task, stream):
                 # It was removed or damaged; how much was written, the end will tell.
@@ -196,13 +196,6 @@ class Lookup:
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
-
-    def _open(self, task: TaskRecord, stream: str) -> LogReader | None:
-        """Return what reads an output, from where it is kept or from the record."""
-        if stream == STDOUT and task.output is not None:
-            return ShortOutput(task.output)
-        end = 0 if task.finished is None else _facts(task, stream)["end_offset"]
-        return self._outputs.open(task.task_id, stream, end_offset=end)
 
 
 def _has(task: TaskRecord, stream: str) -> bool:

@@ -25,7 +25,6 @@ from app.tasks.thread_backend import ThreadBackend
 from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 from tests.servers import alive_with, wait_until
-from tests.valkey import running_valkey
 
 HEAD_BYTES = 1000
 TAIL_BYTES = 5000
@@ -68,13 +67,6 @@ def outputs(tmp_path):
     outputs = OutputFolder(path, head_bytes=HEAD_BYTES, tail_bytes=TAIL_BYTES)
     yield outputs
     outputs.close()
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory):
-    """Give a server for all tests that leave it alone."""
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server
 
 
 @pytest.fixture
