@@ -56,12 +56,10 @@ from app.tasks.sweeper import Sweeper
 
 from .building import (
     CLOSE_SECONDS,
-    build_announcer,
     build_auth,
     build_drain,
     build_endings,
     build_figures,
-    build_hosts,
     build_sampling,
     build_sms,
     build_sweeper,
@@ -72,6 +70,7 @@ from .drain import Drain
 from .endings import Endings
 from .engines import connect
 from .host_readings import HostReadings
+from .hosting import build_announcer, build_hosts
 from .messages import Messages
 from .places import place
 from .readings import Readings
