@@ -11,19 +11,32 @@ from typing import Any
 import sqlalchemy as sa
 
 from .engine import Database
-from .parts import COLUMNS, Parts
+from .parts import Parts
 from .prepared import Change, Prepared
 from .tables import UNFINISHED, orders, tasks
 
 Row = Mapping[str, Any]
 
 # Made once: to make a statement takes longer than to execute it.
-_PARENT = Prepared(sa.select(tasks).where(tasks.c.task_id == sa.bindparam("of_parent")))
-_PARTS = Prepared(
-    sa.select(*(tasks.c[name] for name in COLUMNS)).where(
-        # As its index has them.
-        tasks.c.parent.is_not(None),
-        tasks.c.parent == sa.bindparam("of_parent"),
+_FIND = Prepared(sa.select(tasks).where(tasks.c.task_id == sa.bindparam("of_id")))
+# As its index has them.
+_OF_PARENT = sa.and_(
+    tasks.c.parent.is_not(None), tasks.c.parent == sa.bindparam("of_parent")
+)
+_COUNTS = Prepared(
+    sa.select(tasks.c.state, sa.func.count().label("number"))
+    .where(_OF_PARENT)
+    .group_by(tasks.c.state)
+)
+_HOSTS = Prepared(sa.select(tasks.c.host).where(_OF_PARENT))
+_ENDS = Prepared(
+    sa.select(tasks.c.host, tasks.c.state, tasks.c.reason, tasks.c.returncode).where(
+        _OF_PARENT
+    )
+)
+_TO_CANCEL = Prepared(
+    sa.select(tasks.c.task_id).where(
+        _OF_PARENT, UNFINISHED, tasks.c.cancel_requested.is_(False)
     )
 )
 _ADD = Change(sa.insert(tasks))
@@ -59,6 +72,15 @@ class FanOutStore:
         with self._database.read() as connection:
             return _find(connection, parent_id)
 
+    def next_hosts(self, parent_id: str, parts: Parts) -> Sequence[str]:
+        """Return the hosts whose turn it is."""
+        if not parts.room:
+            return []
+        with self._database.read() as connection:
+            rows = _HOSTS.rows(connection, of_parent=parent_id)
+        made = {row["host"] for row in rows}
+        return [host for host in parts.hosts if host not in made][: parts.room]
+
     def order(self, parent_id: str) -> bytes | None:
         """Return what is to be run of a parent that has not ended, as it was kept."""
         query = sa.select(orders.c.document).where(orders.c.task_id == parent_id)
@@ -72,25 +94,30 @@ class FanOutStore:
             parent = check_turn(self._database, connection, part)
             _ADD.execute(connection, {**part, "owner": parent["owner"]})
 
-    def request_cancel(self, task_ids: Sequence[str]) -> None:
-        """Write that parts are to be ended, but for those that have ended."""
-        wanted = tasks.c.task_id.in_(task_ids), UNFINISHED
+    def request_cancel(self, parent_id: str) -> Sequence[str]:
+        """Write that all parts are to be ended; return those of which it was new."""
         with self._database.write() as connection:
-            cancelled = sa.update(tasks).where(*wanted)
-            connection.execute(cancelled.values(cancel_requested=True))
+            found = _TO_CANCEL.rows(connection, of_parent=parent_id)
+            cancelled = sa.update(tasks).where(_OF_PARENT, UNFINISHED)
+            values = cancelled.values(cancel_requested=True)
+            connection.execute(values, {"of_parent": parent_id})
+        return [row["task_id"] for row in found]
 
-    def end(self, parent_id: str, end: Callable[[Row, Parts], Row]) -> Row | None:
+    def end(
+        self, parent_id: str, end: Callable[[Row, Parts, Sequence[Row]], Row]
+    ) -> Row | None:
         """Write the end of a parent whose parts are over, and forget what was run.
 
-        `end` makes it, of the plan and the parts. Return the parent as it is then;
-        None: it goes on, or another was first.
+        `end` makes it, of the plan, the parts and how each has ended. Return the parent
+        as it is then; None: it goes on, or another was first.
         """
         with self._database.write() as connection:
             _lock(self._database, connection, parent_id)
             found = _find(connection, parent_id)
             if found is None or not found[1].is_over:
                 return None
-            facts = end(json.loads(found[0]["fan_out"]), found[1])
+            ends = _ENDS.rows(connection, of_parent=parent_id)
+            facts = end(json.loads(found[0]["fan_out"]), found[1], ends)
             _END.execute(connection, {"of_id": parent_id, **facts})
             of_parent = orders.c.task_id == parent_id
             connection.execute(sa.delete(orders).where(of_parent))
@@ -105,7 +132,8 @@ def check_turn(database: Database, connection: sa.Connection, part: Row) -> Row:
     parent_id = part["parent"]
     _lock(database, connection, parent_id)
     found = _find(connection, parent_id)
-    if found is None or part["host"] not in found[1].next():
+    is_there = bool(_FIND.rows(connection, of_id=part["task_id"]))
+    if found is None or is_there or not found[1].room:
         raise NotItsTurn
     return found[0]
 
@@ -115,9 +143,10 @@ def _lock(database: Database, connection: sa.Connection, parent_id: str) -> None
 
 
 def _find(connection: sa.Connection, parent_id: str) -> tuple[Row, Parts] | None:
-    found = _PARENT.rows(connection, of_parent=parent_id)
+    found = _FIND.rows(connection, of_id=parent_id)
     if not found or found[0]["finished"] is not None:
         return None
     plan, is_cancelled = json.loads(found[0]["fan_out"]), found[0]["cancel_requested"]
-    rows = _PARTS.rows(connection, of_parent=parent_id)
-    return found[0], Parts(plan, rows, is_cancelled=is_cancelled)
+    rows = _COUNTS.rows(connection, of_parent=parent_id)
+    of_state = {row["state"]: row["number"] for row in rows}
+    return found[0], Parts(plan, of_state, is_cancelled=is_cancelled)

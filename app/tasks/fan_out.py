@@ -162,9 +162,9 @@ class FanOut:
                 self._end(parent_id)
                 return
             if parts.is_cancelled:
-                if not self._cancel_parts(parts):
+                if not self._cancel_parts(parent_id):
                     return
-            elif not self._begin_parts(TaskRecord.from_row(parent), parts.next()):
+            elif not self._begin_parts(TaskRecord.from_row(parent), parts):
                 return
 
     def cancel(self, parent_id: str) -> None:
@@ -182,7 +182,7 @@ class FanOut:
             row = self._tasks.find(parent.task_id) or row
         plan = json.loads(row["fan_out"])
         counts: Mapping[str, int] | None = plan.get("counts")
-        return counts or Parts(plan, (), is_cancelled=True).counts()
+        return counts or Parts(plan, {}, is_cancelled=True).counts()
 
     def _check_names(self, names: Sequence[str]) -> None:
         known = [host.name for host in self._hosts.matching({})]
@@ -204,8 +204,9 @@ class FanOut:
         except Exception:  # whoever has told of an end goes on
             log.exception("fan_out.failed", task_id=parent_id)
 
-    def _begin_parts(self, parent: TaskRecord, hosts: Sequence[str]) -> bool:
+    def _begin_parts(self, parent: TaskRecord, parts: Parts) -> bool:
         """Begin parts; return whether some came to nothing, and others have room."""
+        hosts = self._store.next_hosts(parent.task_id, parts)
         document = self._store.order(parent.task_id) if hosts else None
         if document is None:
             return False
@@ -247,20 +248,17 @@ class FanOut:
             return
         self._observe(part)
 
-    def _cancel_parts(self, parts: Parts) -> bool:
+    def _cancel_parts(self, parent_id: str) -> bool:
         """Have parts ended; return whether any was still to be told."""
-        task_ids = parts.to_cancel()
-        if not task_ids:
-            return False
         # All at once: what follows the end of one finds that the others are told.
-        self._store.request_cancel(task_ids)
+        task_ids = self._store.request_cancel(parent_id)
         for task_id in task_ids:
             try:
                 self.backend.cancel(task_id)
             except Unavailable as error:  # who runs it looks by itself
                 cause = str(error.__cause__ or error)
                 log.warning("fan_out.postponed", task_id=task_id, error=cause)
-        return True
+        return bool(task_ids)
 
     def _end(self, parent_id: str) -> None:
         row = self._store.end(parent_id, end_of_parent)

@@ -75,11 +75,13 @@ def refused_part(
     )
 
 
-def end_of_parent(plan: Mapping[str, Any], parts: Parts) -> dict[str, Any]:
+def end_of_parent(
+    plan: Mapping[str, Any], parts: Parts, ends: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return what a parent's record says of its end, which is now."""
     counts = parts.counts()
     state, reason = _outcome(parts)
-    output = _lines(parts).encode()
+    output = _lines(parts, ends).encode()
     return {
         "state": state,
         "reason": reason,
@@ -106,11 +108,11 @@ def _outcome(parts: Parts) -> tuple[State, str]:
     return State.FAILURE, "max_errors" if counts["skipped"] else "children"
 
 
-def _lines(parts: Parts) -> str:
+def _lines(parts: Parts, ends: Sequence[Mapping[str, Any]]) -> str:
     """Return a line for each host: its name, the state of its part, and why that."""
     why = "cancelled" if parts.is_cancelled else "max_errors"
     skipped = f"SKIPPED {why}"
-    ended = {host: f"{row['state']} {_why(row)}" for host, row in parts.rows.items()}
+    ended = {row["host"]: f"{row['state']} {_why(row)}" for row in ends}
     return "".join(f"{host} {ended.get(host, skipped)}\n" for host in parts.hosts)
 
 

@@ -567,7 +567,10 @@ class Dying:
         self.left: int | None = None
         cluster.backend.step = self.step
         for store, names in (
-            (cluster.store, ("find", "order", "add_ended", "request_cancel", "end")),
+            (
+                cluster.store,
+                ("find", "next_hosts", "order", "add_ended", "request_cancel", "end"),
+            ),
             (cluster.tasks, ("add",)),
         ):
             for name in names:
