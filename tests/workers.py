@@ -15,6 +15,8 @@ from flask import Flask
 from kombu.asynchronous import set_event_loop
 from kombu.transport.redis import Transport
 
+from app.services.drain import Drain
+from app.tasks.celery_backend import RUN
 from app.worker import make_worker
 from config.config import BaseConfig
 from tests.valkey import Valkey
@@ -89,10 +91,26 @@ class Workers:
 
     def serve(self, app: Flask, conf: BaseConfig) -> None:
         """Have an app's tasks be run by a worker with the same settings."""
-        hosts = app.extensions["bellhop"].hosts
-        start = _Once(lambda: self._started.enter_context(working(make_worker(conf))))
+        services, made = app.extensions["bellhop"], []
+        hosts, drain = services.hosts, services.drain
+
+        def begin() -> None:
+            made.append(make_worker(conf))
+            self._started.enter_context(working(made[0]))
+
+        start = _Once(begin)
         for name in ("choose", "all", "find"):
             setattr(hosts, name, _after(start, getattr(hosts, name)))
+
+        def undrain() -> bool:
+            """End the drain, and have that known at once: it takes a second or two."""
+            was_on = Drain.end(drain)
+            for worker in made:
+                worker.tasks[RUN].work.services.announcer.announce()
+            hosts._seen = {}, 0.0
+            return was_on
+
+        drain.end = undrain
 
     def close(self) -> None:
         """End them."""
