@@ -23,6 +23,7 @@ from app.errors import (
     CommandNotAllowed,
     CommandNotFound,
     Draining,
+    HostAway,
     HostNotFound,
     HostReadingFailed,
     InvalidInput,
@@ -117,7 +118,7 @@ def problem(error: Exception, **members: Any) -> Response:
     if isinstance(error, HTTPException) and error.response is not None:
         return error.response  # type: ignore[return-value]
     status = status_of(type(error))
-    is_meant = isinstance(error, Draining)
+    is_meant = isinstance(error, Draining | HostAway)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_meant:
         log.error("request.failed", exc_info=error)
     detail = _detail(error, status)

@@ -7,11 +7,12 @@ from typing import Any
 from flask import request, url_for
 
 from app.api.resource import services
-from app.errors import MessageNotFound
+from app.errors import MessageNotFound, StorageUnavailable
 from app.moment import moment
 from app.tasks.notice import read_notices, shown_url
 from app.tasks.output import STDERR
 from app.tasks.record import TaskRecord
+from app.tasks.spread import KIND as FAN_OUT
 
 
 def show(task: TaskRecord) -> dict[str, Any]:
@@ -28,7 +29,8 @@ def outline(task: TaskRecord) -> dict[str, Any]:
         "cmd": task.cmd,
         "started": moment(task.started),
         "finished": moment(task.finished),
-        "progress": _progress(task),
+        "parent": task.parent,
+        **_spread(task),
         "reason": task.reason,
         "detail": task.detail,
         "returncode": task.returncode,
@@ -60,6 +62,15 @@ def href_of(task_id: str) -> str:
     return url_for("v2.task" if version == "v2" else "v3.task", task_id=task_id)
 
 
+def _spread(task: TaskRecord) -> dict[str, Any]:
+    """Return how far a task has come, and on how many hosts if those are several."""
+    if task.fan_out is None:
+        return {"progress": _progress(task)}
+    hosts = services().fan_out.counts(task)
+    ended = sum(hosts[state] for state in ("success", "failure", "revoked", "lost"))
+    return {"hosts": hosts, "progress": {"done": ended, "total": hosts["total"]}}
+
+
 def _progress(task: TaskRecord) -> dict[str, int | None] | None:
     if task.progress_total is None:
         return None
@@ -80,14 +91,18 @@ def _stderr(task: TaskRecord) -> dict[str, int] | None:
 
 
 def _result(task: TaskRecord) -> Any:
-    """Return what came of a finished task, or why nothing did."""
+    """Return what came of a finished task, or why nothing did; None: not known now."""
     if task.finished is None:
         return None
     if task.result is not None:
         result = json.loads(task.result)
         return _message(result["id"]) if task.kind == "sms" else result
-    if task.kind == "exec" and task.started is not None and task.state != "LOST":
-        text = services().lookup.newest_text(task)
+    is_command = task.kind in ("exec", FAN_OUT)
+    if is_command and task.started is not None and task.state != "LOST":
+        try:
+            text = services().lookup.newest_text(task)
+        except StorageUnavailable:  # it was run all the same, which has to be told
+            return None
         return {"returncode": task.returncode, "output": text}
     return task.detail or f"the task ended as {task.state}: {task.reason}"
 
@@ -139,6 +154,11 @@ def _links(task: TaskRecord) -> list[dict[str, str]]:
     links = [{"rel": "self", "href": href}, {"rel": "output", "href": f"{href}/output"}]
     if task.stderr_end_offset is not None:
         links.append({"rel": "stderr", "href": f"{href}/output?stream={STDERR}"})
+    if task.fan_out is not None:
+        of_parent = url_for("v3.tasks", parent=task.task_id)
+        links.append({"rel": "children", "href": of_parent})
+    if task.parent is not None:
+        links.append({"rel": "parent", "href": href_of(task.parent)})
     for notice in read_notices(task.notify):
         if message_id := notice.get("message_id"):
             href_of_message = url_for("v3.message", message_id=message_id)

@@ -1,9 +1,10 @@
 """Makes the parts of the services, by the names that Services has for them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.auth.accounts import Accounts
 from app.auth.audit import Audit
@@ -29,17 +30,20 @@ from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
 from app.storage.session_store import SessionStore
-from app.storage.task_store import Room, TaskStore
+from app.storage.task_store import TaskStore
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
+from app.tasks.hosts import Hosts
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs, Watching
+from app.tasks.record import TaskRecord
 from app.tasks.runs import Runs
+from app.tasks.spread import KIND as FAN_OUT
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
-from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 from app.webhooks.sender import Sender
 from app.webhooks.target import Targets
@@ -48,14 +52,29 @@ from app.webhooks.teller import Teller
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
+from .engines import build_backend, build_fan_out, build_station, uses_celery
+from .hosting import build_lost_hosts
 from .messages import Messages
+from .room import room_of
 from .webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from app.tasks.celery_backend import Broker
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
 
-# In the instance folder, held by the worker that sweeps up.
+# An output is there for as long as its task, which is removed a little late.
+KEPT_LONGER_SECONDS = 60.0
+
+# Until a drain is in the next sign of life of its host, and nobody goes by the one
+# before that any more.
+DRAIN_TOLD_SECONDS = 3.0
+
+# In the instance folder, held by the worker that sweeps up, and by the one that does
+# what is not of a host, where workers of Celery sweep up.
 SWEEPER_LOCK = "sweeper.lock"
+KEEPER_LOCK = "keeper.lock"
 
 
 def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
@@ -94,15 +113,6 @@ def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any
     }
 
 
-def room_of(settings: Mapping[str, Any]) -> dict[str, Room]:
-    """Return how many tasks of each kind may run and wait."""
-    return {
-        "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
-        "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
-        "sms": Room(settings["SMS_MAX_RUNNING"], settings["SMS_MAX_QUEUED"]),
-    }
-
-
 def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
     """Return what says whether the host is being drained."""
     instance = Path(settings["INSTANCE_PATH"])
@@ -111,27 +121,35 @@ def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
         tasks=TaskStore(database),
         host=settings["BELLHOP_HOST"],
         sweeper_lock=instance / SWEEPER_LOCK,
+        told_seconds=DRAIN_TOLD_SECONDS if uses_celery(settings) else 0.0,
     )
 
 
 def build_figures(settings: Mapping[str, Any]) -> Figures:
     """Return what counts; see Figures."""
     return Figures(
-        kinds=room_of(settings),
+        kinds=[*room_of(settings), FAN_OUT],
         providers=settings["SMS_PROVIDER"],
         folder=settings["METRICS_FOLDER"],
         seat=settings["METRICS_SEAT"],
     )
 
 
-def build_outputs(settings: Mapping[str, Any]) -> tuple[OutputFolder, Notices]:
+def build_outputs(settings: Mapping[str, Any]) -> tuple[Outputs, Watching]:
     """Return what keeps outputs, and what tells that they have changed."""
-    outputs = OutputFolder(
-        Path(settings["INSTANCE_PATH"]) / "output",
-        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
-        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
-    )
-    return outputs, Notices()
+    sizes = {
+        "head_bytes": settings["EXEC_OUTPUT_HEAD_BYTES"],
+        "tail_bytes": settings["EXEC_OUTPUT_TAIL_BYTES"],
+    }
+    if settings["TASK_BACKEND"] == "threads":
+        folder = Path(settings["INSTANCE_PATH"]) / "output"
+        return OutputFolder(folder, **sizes), Notices()
+    # One host needs nothing of Redis, not even installed.
+    from app.tasks.streams.outputs import StreamOutputs  # noqa: PLC0415
+
+    keep_seconds = math.ceil(settings["TASK_RETENTION_SECONDS"] + KEPT_LONGER_SECONDS)
+    streams = StreamOutputs(settings["REDIS_URL"], **sizes, keep_seconds=keep_seconds)
+    return streams, streams.notices
 
 
 def build_work(
@@ -139,27 +157,47 @@ def build_work(
     database: Database,
     counting: Counting,
     drain: Drain,
+    *,
+    hosts: Hosts,
+    broker: "Broker | None",
 ) -> dict[str, Any]:
     """Return what runs tasks and shows them, by the names that Services has for it."""
     instance = Path(settings["INSTANCE_PATH"])
     store = TaskStore(database)
     outputs, notices = build_outputs(settings)
+    fan_out = build_fan_out(
+        settings,
+        database,
+        outputs=outputs,
+        counting=counting,
+        drain=drain,
+        hosts=hosts,
+    )
+
+    def observe(task: TaskRecord) -> None:
+        """Note what has started or ended; a part's end is followed by others."""
+        counting.task(task)
+        fan_out.note(task)
+
     detached = DetachedRuns(
         instance / "detached",
         store=store,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
     )
-    backend = ThreadBackend(
-        store=store,
-        outputs=outputs,
-        host=settings["BELLHOP_HOST"],
-        room=room_of(settings),
-        observe=counting.task,
-        grace_seconds=settings["EXEC_GRACE_SECONDS"],
-        line=WaitingLine(instance / "queue", notices=notices),
-        detached=detached,
-        admits=drain.check,
+    parts = {"outputs": outputs, "notices": notices, "detached": detached}
+    backend = build_backend(
+        settings,
+        database,
+        parts,
+        observe=observe,
+        drain=drain,
+        hosts=hosts,
+        broker=broker,
     )
+    station = broker and build_station(
+        settings, database, parts, observe=observe, broker=broker
+    )
+    fan_out.backend = backend
     catalogue = Catalogue(
         settings["EXEC_COMMANDS"],
         allow_shell=settings["EXEC_ALLOW_SHELL"],
@@ -171,12 +209,13 @@ def build_work(
         outputs=outputs,
         backend=backend,
         cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
+        fan_out=fan_out,
     )
     return {
-        "outputs": outputs,
-        "notices": notices,
+        **parts,
         "backend": backend,
-        "detached": detached,
+        "fan_out": fan_out,
+        "station": station,
         "catalogue": catalogue,
         "runs": Runs(
             catalogue=catalogue,
@@ -208,9 +247,13 @@ def build_sms(
         **{kind: settings[f"SMS_LIMIT_{kind.upper()}"] for kind in kinds}
     )
     host = settings["BELLHOP_HOST"]
+    # Those of a task are sent wherever that runs, of which its record knows.
+    tasks = TaskStore(database) if uses_celery(settings) else None
 
     def is_gone(row: Mapping[str, Any]) -> bool:
         """Return whether a worker is no more; another host's cannot be seen."""
+        if tasks and row["task_id"] and (task := tasks.find(row["task_id"])):
+            return task["finished"] is not None
         is_here = database.is_sqlite or row["host"] == host
         return is_here and not Worker.parse(row["worker"]).is_alive()
 
@@ -267,7 +310,7 @@ def build_endings(
     )
     return Endings(
         tasks=TaskStore(database),
-        host=settings["BELLHOP_HOST"],
+        host=None if uses_celery(settings) else settings["BELLHOP_HOST"],
         messages=messages,
         webhooks=Webhooks(
             teller, public_url=settings["PUBLIC_URL"], observe=counting.webhook
@@ -298,19 +341,31 @@ def build_sweeper(
     tell_missed: Callable[[], None],
     counting: Counting,
 ) -> Sweeper:
-    """Return what sweeps up, with what it has others do now and then."""
+    """Return what sweeps up, with what it has others do now and then.
+
+    Where workers of Celery run tasks, each sweeps up after its host, and what is not
+    of a host is left to those who answer.
+    """
+    backend, is_worker = work["backend"], work["station"] is not None
+    is_whole = isinstance(backend, ThreadBackend)
+    of_host = is_whole or is_worker
+    lock = SWEEPER_LOCK if of_host else KEEPER_LOCK
     return Sweeper(
         store=TaskStore(database),
         outputs=work["outputs"],
         detached=work["detached"],
-        take_over=work["backend"].take_over,
-        host=settings["BELLHOP_HOST"],
-        lock_path=Path(settings["INSTANCE_PATH"]) / SWEEPER_LOCK,
+        take_over=backend.take_over if is_whole else lambda _task: False,
+        host=settings["BELLHOP_HOST"] if of_host else None,
+        lock_path=Path(settings["INSTANCE_PATH"]) / lock,
         retention=Retention(
             seconds=settings["TASK_RETENTION_SECONDS"],
             count=settings["TASK_RETENTION_COUNT"],
         ),
-        housekeeping=housekeeping,
-        tell_missed=tell_missed,
+        housekeeping=() if is_worker else housekeeping,
+        tell_missed=(lambda: None) if is_worker else tell_missed,
+        go_on=work["fan_out"].advance_all,
         observe=counting.task,
+        lost_hosts=None
+        if of_host
+        else build_lost_hosts(settings, database, work, counting),
     )

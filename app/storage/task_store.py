@@ -15,11 +15,21 @@ from app.errors import (
 )
 
 from .engine import Database
+from .fan_out_store import check_turn
 from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
 from .prepared import Change, Conflict, Prepared
-from .tables import UNFINISHED, UNTOLD, accounts, idempotency, tasks, used_uuids
+from .tables import (
+    UNFINISHED,
+    UNTOLD,
+    accounts,
+    hosts,
+    idempotency,
+    orders,
+    tasks,
+    used_uuids,
+)
 
 Row = Mapping[str, Any]
 
@@ -33,6 +43,7 @@ USED_SECONDS = 2 * 86400.0
 # by the names of columns.
 _OF_ID = tasks.c.task_id == sa.bindparam("of_id")
 _ADD = Change(sa.insert(tasks))
+_ADD_ORDER = Change(sa.insert(orders))
 _FIND = Prepared(sa.select(tasks).where(_OF_ID))
 _UPDATE = sa.update(tasks).where(_OF_ID)
 _CHANGE = Change(_UPDATE)
@@ -50,10 +61,21 @@ _TAKE_OVER = Change(
         tasks.c.state == sa.bindparam("seen_state"),
     )
 )
+# Of a host that has given no sign of life since it was judged to be dead.
+_LOSE = Change(
+    _UPDATE.where(
+        UNFINISHED,
+        tasks.c.worker == sa.bindparam("seen_worker"),
+        sa.exists().where(
+            hosts.c.name == tasks.c.host, hosts.c.beat == sa.bindparam("seen_beat")
+        ),
+    )
+)
 _SEEN_TELL_AT = sa.bindparam("seen_tell_at", type_=sa.Double)
 _TELL = Change(
     _UPDATE.where(UNTOLD, tasks.c.tell_at.is_not_distinct_from(_SEEN_TELL_AT))
 )
+_parents = tasks.alias("parents")
 _OF_SLOT = tasks.c.slot == sa.bindparam("of_slot")
 _HOLDER = Prepared(sa.select(tasks.c.task_id).where(_OF_SLOT, UNFINISHED))
 _NEWEST = Prepared(
@@ -110,21 +132,26 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: Row, admission: Admission) -> bool:
+    def add(
+        self, row: Row, admission: Admission, *, order: bytes | None = None
+    ) -> bool:
         """Add a task that has not finished, if it may be taken on.
 
+        With what is to be run, where another process is to find that: see OrderStore.
         Return whether it has to wait for room.
 
         Raises NotAuthenticated where its account was removed, UuidRefused where its
         uuid was used, SlotBusy where its slot holds another task, CapacityExceeded
         where as many run and wait as may, KeyInFlight where its request has started
-        another, or is kept no more.
+        another, or is kept no more, NotItsTurn where its parent is not to have it now.
         """
-        if self._has_room(row, admission):
+        if order is None and self._has_room(row, admission):
             return False
 
         def write(connection: sa.Connection) -> bool:
             self._database.lock(connection, f"admission {row['host']}")
+            if row.get("parent") is not None:
+                check_turn(self._database, connection, row)
             owner = owner_now(connection, row["owner"], admission.account)
             _use_up(connection, admission)
             if row["slot"] is not None:
@@ -137,6 +164,9 @@ class TaskStore:
                 _ADD.execute(connection, new)
             except Conflict as error:  # the slot was taken on another host just now
                 raise SlotBusy from error
+            if order is not None:
+                document = {"task_id": row["task_id"], "document": order}
+                _ADD_ORDER.execute(connection, document)
             return bool(new["is_queued"])
 
         return self._database.write_together(write)
@@ -146,8 +176,8 @@ class TaskStore:
 
         On PostgreSQL those who are added at the same time would not see each other.
         """
-        uses_up = admission.uuid is not None or admission.request is not None
-        if uses_up or not self._database.is_sqlite:
+        more = admission.uuid, admission.request, row.get("parent")
+        if any(each is not None for each in more) or not self._database.is_sqlite:
             return False
         of_line = {"of_host": row["host"], "of_kind": row["kind"]}
         room = {"of_room": admission.room.max_running, "of_account": admission.account}
@@ -159,14 +189,8 @@ class TaskStore:
 
     def withdraw(self, task_id: str, admission: Admission) -> None:
         """Forget a task that could not be begun, and what its admission has used up."""
-        of_uuid = used_uuids.c.digest == admission.uuid
-        tied = idempotency.c.task_id == task_id
-        of_request = idempotency.c.digest == admission.request
         with self._database.write() as connection:
-            connection.execute(sa.delete(tasks).where(tasks.c.task_id == task_id))
-            connection.execute(sa.delete(used_uuids).where(of_uuid))
-            untied = sa.update(idempotency).where(of_request, tied)
-            connection.execute(untied.values(task_id=None))
+            take_back(connection, task_id, admission)
 
     def claim(
         self, host: str, kind: str, task_ids: Collection[str], *, max_running: int
@@ -219,6 +243,16 @@ class TaskStore:
             rows = connection.execute(query.group_by(*of))
             return {(kind, is_queued): number for kind, is_queued, number in rows}
 
+    def counts_of_hosts(self) -> Mapping[str, Mapping[tuple[str, bool], int]]:
+        """Return what :meth:`counts` does, of each host on which anything is."""
+        of = tasks.c.host, tasks.c.kind, tasks.c.is_queued
+        query = sa.select(*of, sa.func.count()).where(UNFINISHED).group_by(*of)
+        found: dict[str, dict[tuple[str, bool], int]] = {}
+        with self._database.read() as connection:
+            for host, kind, is_queued, number in connection.execute(query):
+                found.setdefault(host, {})[kind, is_queued] = number
+        return found
+
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid has started a command."""
         with self._database.read() as connection:
@@ -269,7 +303,8 @@ class TaskStore:
     def running_of_commands(self, viewer: Viewer) -> Mapping[str, int]:
         """Return how many tasks run of each command, of those that the viewer sees."""
         of = tasks.c.command
-        runs = UNFINISHED, tasks.c.is_queued.is_(False), of.is_not(None)
+        is_one = of.is_not(None), tasks.c.fan_out.is_(None)
+        runs = UNFINISHED, tasks.c.is_queued.is_(False), *is_one
         seen = seen_by(viewer, tasks.c.owner)
         number = sa.func.count().label("number")
         query = sa.select(of, number).where(seen, *runs).group_by(of)
@@ -299,11 +334,15 @@ class TaskStore:
         self.start(task_id, cancel_requested=True)
 
     def cancelled(self, task_ids: Collection[str]) -> Sequence[str]:
-        """Return those of `task_ids` that are to be ended."""
-        wanted = tasks.c.task_id.in_(task_ids), tasks.c.cancel_requested
+        """Return those of `task_ids` that are to be ended.
+
+        Those too that have an end: others took them for lost while their host could
+        not be heard of.
+        """
+        has_to_end = sa.or_(tasks.c.cancel_requested, tasks.c.finished.is_not(None))
+        query = sa.select(tasks.c.task_id).where(tasks.c.task_id.in_(task_ids))
         with self._database.read() as connection:
-            query = sa.select(tasks.c.task_id).where(*wanted, UNFINISHED)
-            return connection.scalars(query).all()
+            return connection.scalars(query.where(has_to_end)).all()
 
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
@@ -322,14 +361,45 @@ class TaskStore:
         )
 
     def unfinished(self, host: str) -> Sequence[Row]:
-        """Return the tasks of a host that have not finished."""
-        query = sa.select(tasks).where(self._of_host(host), UNFINISHED)
+        """Return the tasks of a host that have not finished.
+
+        A run on several hosts is nobody's: only its parts are on a host.
+        """
+        no_parent = tasks.c.fan_out.is_(None)
+        query = sa.select(tasks).where(self._of_host(host), UNFINISHED, no_parent)
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def untold(self, host: str, *, now: float) -> Sequence[Row]:
+    def on_host(self, host: str) -> Sequence[Row]:
+        """Return the tasks that are to be run on that very host, and have not finished.
+
+        A run on several hosts is on none of them: its parts are.
+        """
+        of_host = tasks.c.host == host, tasks.c.fan_out.is_(None)
+        query = sa.select(tasks).where(*of_host, UNFINISHED).order_by(tasks.c.number)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def lose(
+        self, task_id: str, seen_worker: str, *, seen_beat: int, **values: Any
+    ) -> bool:
+        """Write the end of a task whose host has died, and forget what it was to run.
+
+        Return False where another wrote its end, where it has begun since it was seen,
+        or where its host has given a sign of life after `seen_beat`.
+        """
+        given = {"of_id": task_id, "seen_worker": seen_worker, "seen_beat": seen_beat}
+        with self._database.write() as connection:
+            if not _LOSE.execute(connection, given | values):
+                return False
+            order = orders.c.task_id == task_id
+            connection.execute(sa.delete(orders).where(order))
+            return True
+
+    def untold(self, host: str | None, *, now: float) -> Sequence[Row]:
         """Return of a host's tasks whose end is to be told now their ids and `notify`.
 
+        None: of all hosts.
         Every two seconds somebody asks: the few that are not told have an index.
         """
         # As such an index of `finished` would be taken, which has all that are kept.
@@ -350,16 +420,22 @@ class TaskStore:
     def expired(
         self, host: str, *, finished_before: float, keep: int, limit: int
     ) -> Sequence[str]:
-        """Return up to `limit` tasks past their age, or with `keep` newer ones."""
+        """Return up to `limit` tasks past their age, or with `keep` newer ones.
+
+        The parts of a run that goes on are kept: it is counted by them.
+        """
         of_host = self._of_host(host)
         age = tasks.c.finished, tasks.c.number  # the number where times are equal
         newest = sa.select(*age).where(of_host, tasks.c.finished.is_not(None))
         cut = newest.order_by(*(column.desc() for column in age)).offset(keep).limit(1)
         old = tasks.c.finished < finished_before
         over = sa.tuple_(*age) <= cut.scalar_subquery()
-        query = (
-            sa.select(tasks.c.task_id).where(of_host, sa.or_(old, over)).limit(limit)
+        parents = sa.select(_parents.c.task_id).where(
+            _parents.c.fan_out.is_not(None), _parents.c.finished.is_(None)
         )
+        free = sa.or_(tasks.c.parent.is_(None), tasks.c.parent.not_in(parents))
+        query = sa.select(tasks.c.task_id).where(of_host, sa.or_(old, over), free)
+        query = query.limit(limit)
         with self._database.read() as connection:
             return connection.scalars(query).all()
 
@@ -374,17 +450,38 @@ class TaskStore:
         with self._database.read() as connection:
             return set(connection.scalars(query))
 
-    def _of_host(self, host: str) -> sa.ColumnElement[bool]:
+    def _of_host(self, host: str | None) -> sa.ColumnElement[bool]:
         """Return which tasks are that host's to sweep up.
 
         A file of SQLite is one host's, whatever it was called when a task was made: a
         container has another name after every start.
         """
-        return sa.true() if self._database.is_sqlite else tasks.c.host == host
+        if host is None or self._database.is_sqlite:
+            return sa.true()
+        return tasks.c.host == host
 
     def _change(self, change: Change, **values: Any) -> bool:
         """Write columns of a task; return whether there was one to be changed."""
         return self._database.write_once(change, values) == 1
+
+
+def take_back(
+    connection: sa.Connection,
+    task_id: str,
+    admission: Admission,
+    *conditions: sa.ColumnElement[bool],
+) -> bool:
+    """Forget a task if the conditions hold, and what its admission has used up."""
+    of_id = tasks.c.task_id == task_id
+    if not connection.execute(sa.delete(tasks).where(of_id, *conditions)).rowcount:
+        return False
+    of_uuid = used_uuids.c.digest == admission.uuid
+    connection.execute(sa.delete(used_uuids).where(of_uuid))
+    tied = idempotency.c.task_id == task_id
+    of_request = idempotency.c.digest == admission.request
+    untied = sa.update(idempotency).where(of_request, tied)
+    connection.execute(untied.values(task_id=None))
+    return True
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID, uuid4, uuid5
 
 from app.processes.command import Command
 
@@ -72,7 +73,7 @@ class Origin:
     `owner` is their name, `account` the number of their account where they have
     proved that it is theirs. `slot` holds one task at a time. `uuid` is the digest
     of a signed uuid, which starts one task, `request` that of a request that is kept
-    with its answer.
+    with its answer. `parent` is the run on several hosts that the task is a part of.
     """
 
     owner: str | None
@@ -81,3 +82,10 @@ class Origin:
     slot: str | None = None
     uuid: str | None = None
     request: str | None = None
+    parent: str | None = None
+
+    def task_id_on(self, host: str) -> str:
+        """Return the id of a new task; of a part on a host it is always the same."""
+        if self.parent is None:
+            return str(uuid4())
+        return str(uuid5(UUID(self.parent), host))

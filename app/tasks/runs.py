@@ -7,8 +7,8 @@ from app.storage.task_store import TaskStore
 from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines
-from .order import ANYWHERE, Origin, Place, Wish
-from .output import OutputFolder
+from .order import ANYWHERE, Order, Origin, Place, Wish
+from .outputs import Outputs, reader_of
 from .patience import Patience
 from .record import TaskRecord
 
@@ -38,7 +38,7 @@ class Runs:
         catalogue: Catalogue,
         backend: TaskBackend,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         line_count: int,
     ) -> None:
         self._catalogue = catalogue
@@ -64,10 +64,15 @@ class Runs:
         patience: Patience | None = None,
     ) -> TaskRecord:
         """Start what a wish asks for; raises as :meth:`start`."""
-        order = self._catalogue.order(wish, user=origin.owner)
-        if wish.notify is not None:
-            order = replace(order, notify=(wish.notify, *order.notify))
+        order = self.order(wish, origin)
         return self._backend.submit(order, origin, place=place, patience=patience)
+
+    def order(self, wish: Wish, origin: Origin) -> Order:
+        """Return what is run of a wish; raise CommandNotAllowed or InvalidInput."""
+        order = self._catalogue.order(wish, user=origin.owner)
+        if wish.notify is None:
+            return order
+        return replace(order, notify=(wish.notify, *order.notify))
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid, by its digest, has started a command."""
@@ -91,7 +96,7 @@ class Runs:
             # Another poll was first: what it was given, this one is not.
 
     def _new_lines(self, task: TaskRecord) -> Lines:
-        reader = self._outputs.open(task.task_id)
+        reader = reader_of(self._outputs, task)
         if reader is None:
             return Lines("", 0, task.polled_offset)
         with reader:

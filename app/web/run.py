@@ -16,6 +16,7 @@ from app.errors import CommandNotFound
 from app.moment import moment
 from app.tasks.output import STDERR, STDOUT, STREAMS
 from app.tasks.record import TaskRecord
+from app.tasks.spread import KIND as FAN_OUT
 
 from .frame import render
 from .session import me
@@ -23,6 +24,9 @@ from .words import t
 
 # Of a longer output the page begins so far before its end; the download has all.
 FIRST_BYTES = 8 * 1024 * 1024
+
+# Of a run on several hosts the tasks that are listed; the list of tasks has all.
+PARTS = 200
 
 # Read of an output at once, to be sent on.
 _PIECE_BYTES = 256 * 1024
@@ -34,6 +38,7 @@ def show(task_id: str) -> Response:
     """Show a task; what changes and what it writes, the page's module fetches."""
     task = _task(task_id)
     facts = outline(task)
+    is_command = task.kind in ("exec", FAN_OUT)
     return render(
         "run.html",
         script="run",
@@ -42,7 +47,8 @@ def show(task_id: str) -> Response:
         task=facts,
         params=_params(facts),
         streams=[] if task.kind == "sms" else [STDOUT, STDERR][: 1 + _is_apart(task)],
-        result=None if task.kind == "exec" else show_task(task).get("result"),
+        result=None if is_command else show_task(task).get("result"),
+        parts=_parts(task),
         again=_again(task),
         live={
             "task": facts,
@@ -90,8 +96,21 @@ def _pieces(task: TaskRecord, stream: str) -> Iterator[bytes]:
         yield part.data
 
 
+def _parts(task: TaskRecord) -> list[TaskRecord]:
+    """Return the tasks of a run on several hosts, the first ones first."""
+    if task.fan_out is None:
+        return []
+    viewer, of_parent = services().viewer(me()), {"parent": task.task_id}
+    found = services().lookup.page(viewer, of_parent, before=None, limit=PARTS)
+    return [part for _, part in reversed(found)]
+
+
 def _name(task: TaskRecord) -> str:
-    names = {"iostat": t("Report of iostat"), "sms": t("Text message")}
+    names = {
+        FAN_OUT: t("Command on several hosts"),
+        "iostat": t("Report of iostat"),
+        "sms": t("Text message"),
+    }
     return task.command or names.get(task.kind) or t("Shell command")
 
 
@@ -111,6 +130,8 @@ def _is_apart(task: TaskRecord) -> bool:
 def _again(task: TaskRecord) -> str | None:
     """Return the path of the form that runs it again; None: the reader has none."""
     reader, catalogue = me(), services().catalogue
+    if task.fan_out is not None:  # the form is for one host
+        return None
     if task.command is not None:
         try:
             catalogue.get(task.command, reader.username, every=reader.is_admin)
@@ -134,4 +155,10 @@ def _reasons() -> dict[str, str]:
         "status_unknown": t("How it ended is not known"),
         "internal_error": t("A fault of the service; its log has it"),
         "worker_lost": t("The process that ran it is gone"),
+        "children": t("It has not succeeded on all hosts"),
+        "max_errors": t("It has failed on too many hosts to go on"),
+        "host_away": t("Its host gave no sign of life"),
+        "draining": t("Its host took no new runs"),
+        "capacity": t("As many waited on its host as may"),
+        "refused": t("It was not taken on"),
     }

@@ -1,7 +1,7 @@
 """Start a caller's command, and poll it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -36,15 +36,17 @@ from app.errors import (
     CommandNotAllowed,
     Draining,
     Fault,
+    HostAway,
     SlotBusy,
     TaskNotFound,
     UuidRefused,
     WaitersExceeded,
 )
-from app.tasks.order import Wish
+from app.tasks.order import Place, Wish
 from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
 from app.tasks.runs import Poll
+from app.tasks.spread import Spread
 
 # What starts; one of them is what a wish is for.
 _PROGRAMS = ("command", "cmd", "argv")
@@ -139,7 +141,13 @@ class Start(BaseResource):
                 )
             },
             body=WISH_BODY,
-            problems=(CommandNotAllowed, CapacityExceeded, WaitersExceeded, Draining),
+            problems=(
+                CommandNotAllowed,
+                CapacityExceeded,
+                WaitersExceeded,
+                Draining,
+                HostAway,
+            ),
             headers=(IDEMPOTENCY_KEY, "Prefer"),
         )
     }
@@ -156,11 +164,24 @@ class Start(BaseResource):
             _check_may_detach(body.get("command"))
         if "params" in body and "command" not in body:
             faults.append(Fault("params", "are those of a command"))
+        faults += _place_faults(body)
         return faults + (_notice_faults(body["notify"]) if "notify" in body else [])
 
     def post(self, body: dict[str, Any]) -> Response:
         """Start it; answer at once, or when it has ended or the wait is over."""
         return once({**body}, partial(_started, body), _started_before)
+
+
+def _place_faults(body: dict[str, Any]) -> list[Fault]:
+    """Return what is said of hosts without the member that it belongs to."""
+    faults = []
+    if "host" in body and "hosts" in body:
+        faults.append(Fault("hosts", "is given beside host"))
+    if "host_away" in body and "host" not in body:
+        faults.append(Fault("host_away", "is about a host that is named"))
+    given = [name for name in ("max_parallel", "max_errors") if name in body]
+    lost = [] if "hosts" in body else given
+    return faults + [Fault(name, "is about several hosts") for name in lost]
 
 
 def _check_may_detach(command: Any) -> None:
@@ -184,14 +205,33 @@ def _started(body: dict[str, Any]) -> Response:
     """Start what the body asks for; answer when it has ended or the wait is over."""
     note(target=_named(body.get("command")))
     wait_seconds, headers = _wait_seconds(body)
+    start = _start_of(body)
     # A place to wait is taken first: what is started is answered for.
     with services().waiting() if wait_seconds else nullcontext():
         patience = services().patience(wait_seconds) if wait_seconds else None
-        task = services().runs.grant(Wish(**body), origin(), patience=patience)
+        task = start(patience)
         note(task_id=task.task_id)
         if patience is not None and task.finished is None:
             task = _awaited(task, patience)
     return _created(task, headers)
+
+
+def _start_of(body: dict[str, Any]) -> Callable[[Patience | None], TaskRecord]:
+    """Return what starts what the body asks for, on one host or on several."""
+    host, away = body.pop("host", None), body.pop("host_away", "refuse")
+    hosts = body.pop("hosts", None)
+    most = {name: body.pop(name, None) for name in ("max_parallel", "max_errors")}
+    wish, by = Wish(**body), origin()
+    if hosts is None:
+        place = Place(host, waits=away == "wait")
+        return lambda patience: services().runs.grant(
+            wish, by, place=place, patience=patience
+        )
+    order = services().runs.order(wish, by)
+    names = services().fan_out.matching(hosts.get("labels"), hosts.get("names"))
+    note(detail=f"hosts: {len(names)}")
+    spread = Spread(names, **most)
+    return lambda _patience: services().fan_out.start(order, by, spread)
 
 
 def _started_before(task_id: str) -> Response:

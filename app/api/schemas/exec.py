@@ -18,6 +18,22 @@ WAIT_SECONDS = 60
 
 NOTIFY = Schema(NOTICE)
 
+#: Several hosts: those that have all the labels, of the names if there are any.
+HOSTS = {
+    "type": "object",
+    "properties": {
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "names": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1},
+            "minItems": 1,
+            "uniqueItems": True,
+        },
+    },
+    "minProperties": 1,
+    "additionalProperties": False,
+}
+
 #: What is run is one of the first three; a command of the catalogue has parameters.
 WISH_BODY = Schema(
     {
@@ -34,11 +50,22 @@ WISH_BODY = Schema(
             "stderr": {"enum": ["merge", "separate"]},
             "wait_seconds": {"type": "number", "minimum": 0, "maximum": WAIT_SECONDS},
             "detached": {"type": "boolean"},
+            "host": {"type": "string", "minLength": 1},
+            "host_away": {"enum": ["refuse", "wait"]},
+            "hosts": HOSTS,
+            "max_parallel": {"type": "integer", "minimum": 1},
+            "max_errors": {"type": "integer", "minimum": 0},
             "notify": NOTICE,
         },
         "additionalProperties": False,
         "examples": [
-            {"command": "echo", "params": {"text": "hello"}, "wait_seconds": 10}
+            {"command": "echo", "params": {"text": "hello"}, "wait_seconds": 10},
+            {
+                "command": "echo",
+                "params": {"text": "hello"},
+                "hosts": {"labels": {}},
+                "max_parallel": 2,
+            },
         ],
     }
 )

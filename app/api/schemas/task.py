@@ -17,12 +17,26 @@ from app.schema import Schema
 from app.tasks.output import STDOUT, STREAMS
 from app.tasks.states import State
 
-KINDS = ("exec", "iostat", "sms")
+KINDS = ("exec", "iostat", "sms", "fan_out")
 
 TASKS_QUERY = page_query(
     state={"type": "string", "enum": [str(state) for state in State]},
     kind={"type": "string", "enum": list(KINDS)},
     owner=TEXT,
+    parent=TEXT,
+)
+
+#: What is counted of a run on several hosts; the states are those of its parts.
+HOSTS_COUNTED = (
+    "total",
+    "pending",
+    "queued",
+    "running",
+    "success",
+    "failure",
+    "revoked",
+    "lost",
+    "skipped",
 )
 
 OUTPUT_LIMIT_BYTES = 65536
@@ -79,6 +93,11 @@ _LEFT_OUT_UNTIL_KNOWN = {
     "cmd": STRING,
     "started": TIME,
     "finished": TIME,
+    "parent": {**STRING, "description": "the run on several hosts it is a part of"},
+    "hosts": {
+        **an_object(**dict.fromkeys(HOSTS_COUNTED, INTEGER)),
+        "description": "of a run on several hosts: how many there are of each state",
+    },
     "progress": an_object(done=INTEGER, total=INTEGER),
     "reason": {**STRING, "description": "how it has ended: exit, signal, timeout, …"},
     "detail": STRING,

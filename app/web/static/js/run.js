@@ -100,7 +100,7 @@ async function look() {
     if (task.finished) return;
     show(now);
     showSizes();
-    if (now.finished) await showResult();
+    if (now.finished || now.hosts) await showResult();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     seconds = SLOW_SECONDS; // the output's own connection tells
@@ -130,7 +130,7 @@ function tellFault(text) {
   place.textContent = text;
 }
 
-/** Take what came of a report or a message from this page, as the service renders it. */
+/** Take what came of it, or of its parts, from this page, as the service renders it. */
 async function showResult() {
   if (!$("#result")) return;
   const page = await (await fetch(location.href)).text();
