@@ -43,9 +43,8 @@ from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
-from app.tasks.notices import Notices
 from app.tasks.order import Origin
-from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs, Watching
 from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
 from app.tasks.runs import Runs
@@ -88,7 +87,7 @@ class Services:
     database: Database
     figures: Figures
     scrape: Scrape
-    outputs: OutputFolder
+    outputs: Outputs
     drain: Drain
     backend: TaskBackend
     station: Station | None
@@ -97,7 +96,7 @@ class Services:
     runs: Runs
     lookup: Lookup
     follower: Follower
-    notices: Notices
+    notices: Watching
     accounts: Accounts
     login: PasswordLogin
     tokens: Tokens
@@ -215,6 +214,7 @@ class Services:
         ]
         bringing = not self.endings.close()
         self.notices.close()
+        self.outputs.close()
         self.gateway.close()
         sweeping, sampling = (
             not each.close(seconds=max(0.1, deadline - time.monotonic()))

@@ -1,5 +1,6 @@
 """Makes the parts of the services, by the names that Services has for them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from app.tasks.follow import Follower
 from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs, Watching
 from app.tasks.runs import Runs
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
+
+# An output is there for as long as its task, which is removed a little late.
+KEPT_LONGER_SECONDS = 60.0
 
 # In the instance folder, held by the worker that sweeps up, and by the one that does
 # what is not of a host, where workers of Celery sweep up.
@@ -121,14 +126,21 @@ def build_figures(settings: Mapping[str, Any]) -> Figures:
     )
 
 
-def build_outputs(settings: Mapping[str, Any]) -> tuple[OutputFolder, Notices]:
+def build_outputs(settings: Mapping[str, Any]) -> tuple[Outputs, Watching]:
     """Return what keeps outputs, and what tells that they have changed."""
-    outputs = OutputFolder(
-        Path(settings["INSTANCE_PATH"]) / "output",
-        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
-        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
-    )
-    return outputs, Notices()
+    sizes = {
+        "head_bytes": settings["EXEC_OUTPUT_HEAD_BYTES"],
+        "tail_bytes": settings["EXEC_OUTPUT_TAIL_BYTES"],
+    }
+    if settings["TASK_BACKEND"] == "threads":
+        folder = Path(settings["INSTANCE_PATH"]) / "output"
+        return OutputFolder(folder, **sizes), Notices()
+    # One host needs nothing of Redis, not even installed.
+    from app.tasks.streams.outputs import StreamOutputs  # noqa: PLC0415
+
+    keep_seconds = math.ceil(settings["TASK_RETENTION_SECONDS"] + KEPT_LONGER_SECONDS)
+    streams = StreamOutputs(settings["REDIS_URL"], **sizes, keep_seconds=keep_seconds)
+    return streams, streams.notices
 
 
 def build_work(

@@ -3,17 +3,26 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Fault, InvalidInput, NotEndedYet, TaskNotFound
+from app.errors import (
+    Fault,
+    InvalidInput,
+    NotEndedYet,
+    StorageUnavailable,
+    TaskNotFound,
+)
 from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
-from .output import STDOUT, OutputFolder
-from .output_log import Chunk, OutputReader, ShortOutput
+from .output import STDOUT
+from .output_log import Chunk
+from .outputs import Outputs, reader_of
 from .record import TaskRecord
+from .states import State
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
 # Of an output that is shown with its task: the rest is read by offset.
@@ -54,7 +63,7 @@ class Lookup:
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         backend: TaskBackend,
         cancel_seconds: float,
     ) -> None:
@@ -101,7 +110,7 @@ class Lookup:
 
     def newest_text(self, task: TaskRecord) -> str:
         """Return the end of what a task has written, as text."""
-        output = self._open(task, STDOUT)
+        output = reader_of(self._outputs, task)
         if output is None:
             return ""
         with output:
@@ -119,13 +128,16 @@ class Lookup:
         return line.index(task.task_id) + 1 if task.task_id in line else None
 
     def output_facts(self, task: TaskRecord, stream: str = STDOUT) -> dict[str, int]:
-        """Return how much a task has written so far, and how much is not kept."""
-        running = task.finished is None
-        output = self._outputs.open(task.task_id, stream) if running else None
-        if output is None:
-            return _facts(task, stream)
-        with output:
-            return output.facts()
+        """Return how much a task has written so far, and how much is not kept.
+
+        Where its output is away, what the record has: all else of it can be told.
+        """
+        if task.finished is None:
+            with suppress(StorageUnavailable):
+                if output := self._outputs.open(task.task_id, stream):
+                    with output:
+                        return output.facts()
+        return _facts(task, stream)
 
     def cancel(self, task: TaskRecord) -> None:
         """Have a task ended and wait for that; one that has ended is left as it is.
@@ -139,6 +151,7 @@ class Lookup:
         while time.monotonic() < deadline:
             row = self._store.find(task.task_id)
             if row is None or self._backend.refresh(TaskRecord.from_row(row)).finished:
+                self._outputs.tell(task.task_id)  # one that never ran told nobody
                 return
             time.sleep(LOOK_SECONDS)
         raise NotEndedYet
@@ -160,9 +173,10 @@ class Lookup:
         """
         # The record was read before the log is: finished means that all is written.
         finished = task.finished is not None
-        reader = self._open(task, stream)
+        reader = reader_of(self._outputs, task, stream)
         if reader is None:
-            if not finished and _has(task, stream):
+            begun = task.state != State.QUEUED
+            if not finished and begun and _has(task, stream):
                 # It was removed or damaged; how much was written, the end will tell.
                 return OutputPart(offset, b"", 0, eof=False)
             end = _facts(task, stream)["end_offset"]
@@ -170,11 +184,15 @@ class Lookup:
             return OutputPart(offset, b"", end - offset, eof=finished)
         with reader:
             end = reader.end_offset()  # read first: the output may grow meanwhile
+            if offset > end and not finished and not reader.knows_end():
+                return OutputPart(offset, b"", 0, eof=False)
             _check_offset(offset, end)
             margin_bytes = _MARGIN_BYTES if whole_characters else 0
             chunk = reader.read_until_gap(offset, limit + margin_bytes)
-            if not chunk.data and offset < end:  # the file was cut
-                return OutputPart(offset, b"", end - offset, eof=finished)
+            if not chunk.data and offset < end:
+                # It was cut or forgotten, or is in the record from now on.
+                dropped_bytes = end - offset if finished else 0
+                return OutputPart(offset, b"", dropped_bytes, eof=finished)
             if whole_characters:
                 chunk = _whole(chunk, offset, limit, end=None if finished else end)
             at_end = chunk.start + len(chunk.data) == end
@@ -182,12 +200,6 @@ class Lookup:
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
-
-    def _open(self, task: TaskRecord, stream: str) -> OutputReader | ShortOutput | None:
-        """Return what reads an output, from its file or from the record."""
-        if stream == STDOUT and task.output is not None:
-            return ShortOutput(task.output)
-        return self._outputs.open(task.task_id, stream)
 
 
 def _has(task: TaskRecord, stream: str) -> bool:

@@ -19,8 +19,9 @@ from .call_job import Call, CallJob
 from .command_job import CommandJob
 from .job import Job, end_of_task, state_of_stop
 from .order import Order
-from .output import STDERR, OutputFolder
+from .output import STDERR
 from .output_log import TaskOutput
+from .outputs import Outputs
 from .patience import Patience
 from .record import TaskRecord
 from .report_job import Report, ReportJob
@@ -63,7 +64,7 @@ class Runner:
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         grace_seconds: float,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
     ) -> None:
@@ -173,8 +174,7 @@ class Runner:
         self, task: Running, end: Mapping[str, Any], patience: Patience | None = None
     ) -> None:
         """Write a task's end and let it go; when patience is over, a thread does."""
-        facts = {**end, "started": task.record.started, **task.output.facts()}
-        facts["output"] = task.output.stdout.short()
+        facts = {**end, "started": task.record.started, **task.output.ended()}
         if facts["output"] is None:
             self._name_output(task)
         with ExitStack() as at_last:

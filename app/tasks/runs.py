@@ -8,8 +8,7 @@ from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines
 from .order import ANYWHERE, Origin, Place, Wish
-from .output import OutputFolder
-from .output_log import ShortOutput
+from .outputs import Outputs, reader_of
 from .patience import Patience
 from .record import TaskRecord
 
@@ -39,7 +38,7 @@ class Runs:
         catalogue: Catalogue,
         backend: TaskBackend,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         line_count: int,
     ) -> None:
         self._catalogue = catalogue
@@ -92,11 +91,7 @@ class Runs:
             # Another poll was first: what it was given, this one is not.
 
     def _new_lines(self, task: TaskRecord) -> Lines:
-        reader = (
-            self._outputs.open(task.task_id)
-            if task.output is None
-            else ShortOutput(task.output)
-        )
+        reader = reader_of(self._outputs, task)
         if reader is None:
             return Lines("", 0, task.polled_offset)
         with reader:

@@ -18,7 +18,7 @@ from app.storage.task_store import Room, TaskStore
 from .call_job import Call
 from .job import Job, end_of_task
 from .order import Order
-from .output import OutputFolder
+from .outputs import Outputs
 from .record import TaskRecord
 from .report_job import Report
 from .runner import Runner, Running
@@ -53,7 +53,7 @@ class Station(Runner):
         *,
         store: TaskStore,
         orders: OrderStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         broker: Publisher,
         host: str,
         room: Mapping[str, Room],
@@ -123,7 +123,6 @@ class Station(Runner):
         left = self._wait_for_all(tasks)
         if self._thread.ident is not None:
             self._thread.join(max(0.1, seconds))
-        self._outputs.close()
         return left
 
     def let_next_in(self, kind: str) -> None:

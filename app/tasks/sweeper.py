@@ -21,7 +21,7 @@ from app.turn import take_turn
 
 from .command_job import MARK
 from .detached import DetachedRuns
-from .output import OutputFolder
+from .outputs import Outputs
 from .record import TaskRecord
 from .states import State
 from .worker import Worker
@@ -62,7 +62,7 @@ class Sweeper:
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         host: str | None,
         lock_path: Path,
         retention: Retention,
@@ -159,11 +159,8 @@ class Sweeper:
 
     def _write_lost(self, task: TaskRecord) -> None:
         task_id = task.task_id
-        output = self._outputs.reopen_all(task_id)
         facts: dict[str, Any] = {"state": State.LOST, "reason": "worker_lost"}
-        if output is not None:
-            output.close()
-            facts |= output.facts()
+        facts |= self._outputs.left_by(task_id)
         if self._store.finish(task_id, finished=time.time(), **facts):
             self._observe(replace(task, **facts))
         self._detached.forget(task_id)
@@ -179,8 +176,7 @@ class Sweeper:
         ):
             # Outputs first: a record without one is removed the next time, an
             # output without a record would stay.
-            for task_id in task_ids:
-                self._outputs.remove(task_id)
+            self._outputs.remove(*task_ids)
             self._store.remove(task_ids)
             if self._closing.wait(0):
                 return
@@ -197,8 +193,7 @@ class Sweeper:
         task_ids = self._outputs.task_ids(older_than_seconds=STRAY_SECONDS)
         for first in range(0, len(task_ids), BATCH):
             batch = task_ids[first : first + BATCH]
-            for task_id in set(batch) - self._store.known(batch):
-                self._outputs.remove(task_id)
+            self._outputs.remove(*set(batch) - self._store.known(batch))
         unfinished = {row["task_id"] for row in self._store.unfinished(host)}
         left = self._detached.task_ids(older_than_seconds=STRAY_SECONDS)
         for task_id in left - unfinished:

@@ -72,6 +72,7 @@ class ThreadBackend(Runner):
         super().__init__(
             store=store, outputs=outputs, grace_seconds=grace_seconds, observe=observe
         )
+        self._folder = outputs  # where detached runs write, which know of no other
         self._host = host
         self._room = room
         self._line = line
@@ -127,7 +128,7 @@ class ThreadBackend(Runner):
     ) -> TaskRecord:
         """Have a run begin, or wait for that, which it does without this process."""
         streams = STREAMS if order.command.separate_stderr else (STDOUT,)
-        paths = [self._outputs.path(record.task_id, stream) for stream in streams]
+        paths = [self._folder.path(record.task_id, stream) for stream in streams]
         self._detached.prepare(order, record, paths)
         with ExitStack() as refused:
             refused.callback(self._detached.forget, record.task_id)
@@ -161,7 +162,7 @@ class ThreadBackend(Runner):
         worker = str(Worker.current())
         if not self._store.take_over(task.task_id, task.worker, worker=worker):
             return True  # by another one
-        output = self._outputs.reopen_all(task.task_id)
+        output = self._folder.reopen_all(task.task_id)
         if output is None:
             return False
         taken = Running(replace(task, worker=worker), self._detached_job(task), output)
@@ -201,7 +202,6 @@ class ThreadBackend(Runner):
             watcher = self._watcher
         if watcher is not None:
             watcher.join(max(0.0, self._deadline - time.monotonic()))
-        self._outputs.close()
         self._detached.close()
         return left
 

@@ -20,11 +20,14 @@ __all__ = [
     "RedisError",
     "ResponseError",
     "connect",
+    "run_of",
     "translated",
 ]
 
 #: How long any call may take, and any connecting.
 CALL_SECONDS: Final = 1.0
+
+_AWAY = "Outputs cannot be read now; what has been started goes on, try again."
 
 
 def connect(url: str) -> Redis:
@@ -42,10 +45,15 @@ def connect(url: str) -> Redis:
     )
 
 
+def run_of(client: Redis) -> str:
+    """Return which run of the server this is: another one after each start."""
+    return str(client.info("server")["run_id"])
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise StorageUnavailable for what goes wrong with the server."""
     try:
         yield
     except RedisError as error:
-        raise StorageUnavailable from error
+        raise StorageUnavailable(_AWAY) from error

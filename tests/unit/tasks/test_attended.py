@@ -306,9 +306,9 @@ class TestShortOutput:
         record, _ = attend("echo a", Patience(20))
         assert files() == [record.task_id]
 
-    def test_a_worker_keeps_few_of_them(self, backend, outputs, attend):
+    def test_a_worker_keeps_few_of_them(self, outputs, attend):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: attend("echo a", Patience(20)), range(24)))
         assert 1 <= outputs._spare.qsize() <= output._SPARE_FILES
-        backend.close(seconds=5)
+        outputs.close()
         assert outputs._spare.empty()
