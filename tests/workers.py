@@ -96,7 +96,11 @@ class Workers:
 
         def begin() -> None:
             made.append(make_worker(conf))
+            # What is sent is looked for at the app's own stand-ins.
+            theirs = made[0].tasks[RUN].work.services.gateway
+            theirs.providers = services.gateway.providers
             self._started.enter_context(working(made[0]))
+            services.sweeper.start()  # which tells the ends
 
         start = _Once(begin)
         for name in ("choose", "all", "find"):

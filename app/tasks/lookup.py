@@ -23,6 +23,7 @@ from .output import STDOUT
 from .output_log import Chunk
 from .outputs import Outputs, reader_of
 from .record import TaskRecord
+from .states import State
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
 # Of an output that is shown with its task: the rest is read by offset.
@@ -180,7 +181,8 @@ class Lookup:
         finished = task.finished is not None
         reader = reader_of(self._outputs, task, stream)
         if reader is None:
-            if not finished and _has(task, stream):
+            begun = task.state != State.QUEUED
+            if not finished and begun and _has(task, stream):
                 # It was removed or damaged; how much was written, the end will tell.
                 return OutputPart(offset, b"", 0, eof=False)
             end = _facts(task, stream)["end_offset"]
@@ -193,8 +195,10 @@ class Lookup:
             _check_offset(offset, end)
             margin_bytes = _MARGIN_BYTES if whole_characters else 0
             chunk = reader.read_until_gap(offset, limit + margin_bytes)
-            if not chunk.data and offset < end:  # the file was cut
-                return OutputPart(offset, b"", end - offset, eof=finished)
+            if not chunk.data and offset < end:
+                # It was cut or forgotten, or is in the record from now on.
+                dropped_bytes = end - offset if finished else 0
+                return OutputPart(offset, b"", dropped_bytes, eof=finished)
             if whole_characters:
                 chunk = _whole(chunk, offset, limit, end=None if finished else end)
             at_end = chunk.start + len(chunk.data) == end

@@ -8,6 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.storage.account_store import AccountStore
+from app.storage.task_store import _CHANGE, TaskStore
 from tests.servers import wait_until
 
 Auth = tuple[str, str]
@@ -69,3 +70,9 @@ def ended(client: FlaskClient, who: Auth, task_id: str) -> dict[str, Any]:
 def _hash(password: str) -> str:
     # The cheapest there is: what a hash costs is told by itself.
     return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
+
+
+def change_record(client: FlaskClient, task_id: str, values: dict[str, Any]) -> None:
+    """Change the record of a task, as no worker would."""
+    store = TaskStore(client.application.extensions["bellhop"].database)
+    assert store._change(_CHANGE, of_id=task_id, **values)

@@ -168,6 +168,9 @@ def test_a_signed_uuid_is_not_used_up(make_app: Callable[..., Flask]) -> None:
     problem(send(client, "POST", path, {"cmd": "true"}), 401)
 
 
+@pytest.mark.threads_only(
+    "with Celery other checks are made, and outputs lie elsewhere"
+)
 def test_the_host_is_alive_and_not_ready(client: FlaskClient, tmp_path: Path) -> None:
     drain_of(client).begin()
     works = {"database": "ok", "output": "ok", "sms": "ok"}

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 
 from tests.api.checks import problem
+
+OTHER_CHECKS = "with Celery other checks are made, and outputs lie elsewhere"
 
 
 def test_health_touches_nothing_that_could_be_away(
@@ -25,6 +28,7 @@ def test_ready_names_its_checks(anywhere: FlaskClient) -> None:
     assert set(found["checks"].values()) == {"ok"}
 
 
+@pytest.mark.threads_only(OTHER_CHECKS)
 def test_ready_says_what_is_away_and_when_it_is_back(
     client: FlaskClient, tmp_path: Path
 ) -> None:
@@ -48,6 +52,7 @@ def test_ready_does_not_leave_its_tries_behind(
     assert list((tmp_path / "instance" / "output").iterdir()) == []
 
 
+@pytest.mark.threads_only(OTHER_CHECKS)
 def test_ready_notices_a_database_that_went_away(
     make_app: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -456,6 +456,7 @@ class TestStorageAway:
             assert good.status_code in (201, 202)
             assert not replayed(good)
 
+    @pytest.mark.threads_only("with Celery no room is taken before it is run")
     def test_without_room_for_output_nothing_is_done_or_kept(
         self, v3: FlaskClient, tmp_path: Path
     ) -> None:

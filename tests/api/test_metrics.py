@@ -53,6 +53,9 @@ def test_a_head_says_what_a_get_would(client: FlaskClient) -> None:
     problem(client.get("/metrics?x=1"), 400)
 
 
+@pytest.mark.threads_only(
+    "with Celery other checks are made, and outputs lie elsewhere"
+)
 @pytest.mark.parametrize("away", ["records", "instance"])
 def test_what_is_away_is_told_and_fails_nothing(
     make_app: Callable[..., Flask], tmp_path: Path, away: str

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.api.resources import output
-from app.storage.task_store import _CHANGE, TaskStore
+from app.storage.task_store import TaskStore
 from tests.api.callers import (
     ADMIN,
     ANN,
@@ -24,6 +24,7 @@ from tests.api.callers import (
     Auth,
     add_user,
     bearer,
+    change_record,
     ended,
     start,
     task_of,
@@ -66,7 +67,7 @@ def wrote(v3: FlaskClient) -> OUT:
         if stderr is not None:
             of_stderr = _write(services, task_id, "stderr", stderr)
             facts |= {f"stderr_{name}": value for name, value in of_stderr.items()}
-        _change(v3, task_id, facts)
+        change_record(v3, task_id, facts)
         return f"/v3/task/{task_id}/output"
 
     return make
@@ -77,12 +78,6 @@ def _write(services: Any, task_id: str, stream: str, data: bytes) -> dict[str, i
     log.append(memoryview(data))
     log.close()
     return log.facts()
-
-
-def _change(client: FlaskClient, task_id: str, values: dict[str, Any]) -> None:
-    """Change the record of a task, as no worker would."""
-    store = TaskStore(client.application.extensions["bellhop"].database)
-    assert store._change(_CHANGE, of_id=task_id, **values)
 
 
 def _hold(
@@ -772,6 +767,7 @@ class TestStderr:
         assert (done["state"], done["leftovers"]) == ("SUCCESS", True)
         assert done["result"]["output"] == "done\n"
 
+    @pytest.mark.threads_only("streams are forgotten as well: see test_streams.py")
     def test_both_are_forgotten_with_their_task(
         self, v3: FlaskClient, tmp_path: Path
     ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.api.callers import change_record
 from tests.api.checks import paths, problem
 from tests.servers import wait_until
 
@@ -69,6 +70,7 @@ def with_output(client: FlaskClient) -> Callable[[bytes], str]:
         log = services.outputs.create(task_id)
         log.append(memoryview(data))
         log.close()
+        change_record(client, task_id, {"output": None, **log.facts()})
         return f"{href}/output"
 
     return make

@@ -19,6 +19,8 @@ from app.api.operation import IDEMPOTENCY_KEY, Operation
 from app.api.schemas.answer import a
 from app.errors import (
     BellhopError,
+    BrokerUnavailable,
+    Draining,
     InvalidInput,
     KeyInFlight,
     KeyReused,
@@ -62,6 +64,7 @@ def by_status(
         *((KeyInFlight, KeyReused) if IDEMPOTENCY_KEY in operation.headers else ()),
         InternalServerError,
         *((StorageUnavailable,) if operation.is_stored or route.security else ()),
+        *((BrokerUnavailable,) if Draining in operation.problems else ()),
     ]
     found = defaultdict(list)
     for kind in dict.fromkeys(kinds):

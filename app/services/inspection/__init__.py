@@ -11,7 +11,7 @@ from app.finding import Finding
 from app.host.clock import Clock
 from app.services import Services
 
-from . import catalogue, doors, folders, host, messages, records, streams
+from . import catalogue, doors, folders, host, messages, needs, records, streams
 
 
 def inspect(
@@ -27,6 +27,7 @@ def inspect(
     yield from doors.findings(settings, open_routes)
     yield from folders.findings(settings, services.outputs)
     yield from streams.findings(services.outputs)
+    yield from needs.findings(services.backend)
     yield from records.findings(seen, services, settings)
     yield from catalogue.findings(services, settings, knows_users=seen.is_current)
     yield from messages.findings(services, settings)
