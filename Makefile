@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Test files at a time: most of them wait for servers most of their time. They are taken in
 # their order, which has the short ones last: none is waited for alone.
 JOBS ?= 3
+# What runs the tasks of the tests' apps: threads, and for some files Celery as well, or celery alone.
+BACKEND ?= threads
 
 .PHONY: run test lint soak bench clean
 
@@ -12,7 +14,7 @@ run: $(VENV)/.run
 	$(BIN)/python run.py $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --backend $(BACKEND) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from flask import Flask
 from kombu.asynchronous import set_event_loop
 from kombu.transport.redis import Transport
 
-from app.tasks.celery_backend import Broker
+from app.tasks.celery_backend import RUN, Broker
 from app.worker import make_worker
 from config.config import BaseConfig
 from tests.valkey import Valkey
@@ -90,9 +90,18 @@ class Workers:
 
     def serve(self, app: Flask, conf: BaseConfig) -> None:
         """Have an app's tasks be run by a worker with the same settings."""
-        broker = app.extensions["bellhop"].backend._broker
-        start = _Once(lambda: self._started.enter_context(working(make_worker(conf))))
-        broker.publish = _after(start, broker)
+        services = app.extensions["bellhop"]
+        broker = services.backend._broker
+
+        def start() -> None:
+            worker = make_worker(conf)
+            # What is sent is looked for at the app's own stand-ins.
+            theirs = worker.tasks[RUN].work.services.gateway
+            theirs.providers = services.gateway.providers
+            self._started.enter_context(working(worker))
+            services.sweeper.start()  # which tells the ends
+
+        broker.publish = _after(_Once(start), broker)
 
     def close(self) -> None:
         """End them."""

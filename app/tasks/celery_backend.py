@@ -113,13 +113,17 @@ class Broker:
 
     def revoke(self, host: str, task_id: str) -> None:
         """Have a host's worker end a task at once; it would see that by itself."""
-        with self._reached(), self._opened()[0].acquire(**_WAIT) as connection:
-            self._app.control.revoke(
-                task_id,
-                terminate=True,
-                destination=[node_of(host)],
+        connections, producers = self._opened()
+        with self._reached(), connections.acquire(**_WAIT) as connection:
+            mailbox = self._app.control.Mailbox(
+                self._app.conf.control_exchange,
+                type="fanout",
                 connection=connection,
-                channel=connection.default_channel,
+                accept=self._app.conf.accept_content,
+                producer_pool=producers,
+            )
+            mailbox.cast(
+                [node_of(host)], "revoke", {"task_id": [task_id], "terminate": True}
             )
 
     def check(self) -> None:

@@ -34,7 +34,10 @@ detached = true
 TEXT = {"Accept": "text/plain"}
 EVENTS = {"Accept": "text/event-stream"}
 
-pytestmark = pytest.mark.usefixtures("detached_runs_end")
+pytestmark = [
+    pytest.mark.usefixtures("detached_runs_end"),
+    pytest.mark.threads_only("a worker of Celery ends what it runs"),
+]
 
 
 @pytest.fixture
