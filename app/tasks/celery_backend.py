@@ -254,7 +254,10 @@ class CeleryBackend:
 
     def submit_call(self, call: Call, origin: Origin, *, task_id: str) -> TaskRecord:
         """Have a call made by a host; see TaskBackend."""
-        record = self._new(call.kind, origin, ANYWHERE, task_id=task_id)
+        host = self._hosts.choose(ANYWHERE, to_the_last=True)
+        record = new_record(
+            call.kind, origin, host=host, worker=NOBODY, task_id=task_id
+        )
         return self._admit(record, origin, call.asked)
 
     def wait(self, task_id: str, *, seconds: float) -> TaskRecord | None:  # noqa: ARG002

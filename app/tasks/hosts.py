@@ -123,21 +123,25 @@ class Hosts:
         """Return the hosts that have all these labels; none are all hosts."""
         return [host for host in self.all() if host.has(labels)]
 
-    def choose(self, place: Place) -> str:
+    def choose(self, place: Place, *, to_the_last: bool = False) -> str:
         """Return the name of the host that a task is to run on.
 
-        Raises InvalidInput where the place names a host that is not known, HostAway
-        where that is away and is not waited for, or where no host is there, Draining
-        where it takes no new tasks.
+        What is done `to_the_last` runs also where all are drained. Raises InvalidInput
+        where the place names a host that is not known, HostAway where that is away and
+        is not waited for, or where no host is there, Draining where it takes no new
+        tasks.
         """
         if place.host is not None:
             return self._named(place.host, waits=place.waits)
         free = _free(self._lately()) or _free(self._now())
         if self._own in free:
             return self._own
-        if not free:
-            raise Draining if any(host.alive for host in self.all()) else HostAway
-        return self._roomiest(free.values())
+        if free:
+            return self._roomiest(free.values())
+        alive = [host for host in self.all() if host.alive]
+        if alive and to_the_last:
+            return self._roomiest(alive)
+        raise Draining if alive else HostAway
 
     def room(self, name: str, kind: str) -> Room:
         """Return how many tasks of a kind may run and wait on a host."""

@@ -83,6 +83,15 @@ class TestChoosing:
         with pytest.raises(Draining):
             choose(a_host("a", **AWAY), a_host("b", **DRAINING))
 
+    def test_what_is_done_to_the_last_is_where_all_are_drained(self) -> None:
+        rows = [a_host("a", **AWAY), a_host("b", **DRAINING)]
+        hosts = Hosts(Known(*rows), own=OWN, counts=dict)
+        assert hosts.choose(ANYWHERE, to_the_last=True) == "b"
+        hosts = Hosts(Known(*rows, a_host("c")), own=OWN, counts=dict)
+        assert hosts.choose(ANYWHERE, to_the_last=True) == "c"
+        with pytest.raises(HostAway):
+            Hosts(Known(), own=OWN, counts=dict).choose(ANYWHERE, to_the_last=True)
+
 
 class TestANamedHost:
     def test_a_task_runs_there_and_nowhere_else(self) -> None:
