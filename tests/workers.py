@@ -15,7 +15,7 @@ from flask import Flask
 from kombu.asynchronous import set_event_loop
 from kombu.transport.redis import Transport
 
-from app.tasks.celery_backend import RUN, Broker
+from app.tasks.celery_backend import RUN, Broker, node_of
 from app.worker import make_worker
 from config.config import BaseConfig
 from tests.valkey import Valkey
@@ -59,10 +59,10 @@ def _shut_down() -> None:
 
 
 @contextmanager
-def working(app: Celery) -> Iterator[None]:
-    """Have the worker of an app at work."""
-    alone = ("mingle", "gossip", "heartbeat")
-    worker = InThread(app, pool=OfApp, **{f"without_{each}": True for each in alone})
+def working(app: Celery, host: str) -> Iterator[None]:
+    """Have the worker of a host at work."""
+    alone = {f"without_{each}": True for each in ("mingle", "gossip", "heartbeat")}
+    worker = InThread(app, hostname=node_of(host), pool=OfApp, **alone)
     thread = threading.Thread(target=worker.start, name="celery-worker")
     thread.start()
     try:
@@ -98,7 +98,7 @@ class Workers:
             # What is sent is looked for at the app's own stand-ins.
             theirs = worker.tasks[RUN].work.services.gateway
             theirs.providers = services.gateway.providers
-            self._started.enter_context(working(worker))
+            self._started.enter_context(working(worker, conf.BELLHOP_HOST))
             services.sweeper.start()  # which tells the ends
 
         broker.publish = _after(_Once(start), broker)
