@@ -115,6 +115,7 @@ class Station(Runner):
                     self._run(task, task.job.run)
                 finally:
                     self.guard.remove(task_id)
+            self.let_next_in(record.kind)
 
     def stop(self, task_id: str) -> None:
         """End a task as cancelled, whether it runs here or has not been begun."""
@@ -183,10 +184,6 @@ class Station(Runner):
         """Write the end of a task that could not be begun."""
         if self._write_end(record.task_id, end, None):
             self._note_end(record)
-
-    def _note_end(self, record: TaskRecord) -> TaskRecord:
-        self.let_next_in(record.kind)
-        return super()._note_end(record)
 
     def _look_on(self) -> None:
         count = 0
