@@ -4,7 +4,6 @@ Nothing outside this room sees an error of SQLAlchemy: whatever keeps a record
 from being read or written leaves as StorageUnavailable.
 """
 
-import logging
 import os
 import random
 import sqlite3
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-import structlog
 
 from app.errors import StorageUnavailable
 
+from . import revisions
 from .prepared import Change, Prepared
 from .tables import REVISION
 
@@ -34,7 +33,6 @@ BUSY_LOOK_SECONDS = (0.00005, 0.0003)
 POOL_CONNECTIONS = 8
 POOL_SECONDS = 10
 
-_MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 # Any number, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x62656C6C
 
@@ -51,8 +49,6 @@ _FAILURES = (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error)
 _ENGINES: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Database:
@@ -167,8 +163,23 @@ class Database:
             if self.is_sqlite and self._is_unmade():
                 return None
             with self._transaction(_READ) as connection:
-                return _revision(connection)
+                return revisions.revision_of(connection)
         except (OSError, *_FAILURES) as error:
+            raise StorageUnavailable from error
+
+    def history(self) -> dict[str, str]:
+        """Return what each revision of the tables has brought, oldest first."""
+        return revisions.history()
+
+    def upgrade(self, to: str = REVISION) -> str | None:
+        """Bring the tables to a revision, unless they have that or a later one.
+
+        Return the one that they had, None where there were no tables. Others that do
+        the same at that moment wait. Raises StorageUnavailable.
+        """
+        try:
+            return self._migrate(to)
+        except _FAILURES as error:
             raise StorageUnavailable from error
 
     def close(self) -> None:
@@ -282,17 +293,18 @@ class Database:
             raise NotADirectoryError(f"{path.parent} is no folder to write in")
         return True
 
-    def _migrate(self) -> None:
+    def _migrate(self, to: str = REVISION) -> str | None:
         with self._transaction(_WRITE) as connection:
             if not self.is_sqlite:
                 lock = sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK))
                 connection.execute(lock)
-            revision = _revision(connection)
-            if revision is not None and revision not in known_revisions():
-                words = f"revision {revision} is of a later release than this one"
+            found = revisions.revision_of(connection)
+            if found is not None and found not in revisions.known_revisions():
+                words = f"revision {found} is of a later release than this one"
                 raise StorageUnavailable from ValueError(words)
-            if revision != REVISION:
-                _upgrade(connection)
+            if found is None or found < to:
+                revisions.upgrade(connection, to)
+            return found
 
 
 class _Work(Generic[T]):
@@ -429,28 +441,3 @@ def _cut_detail(context: sa.engine.ExceptionContext) -> None:
     for error in (context.original_exception, context.sqlalchemy_exception):
         if error is not None and error.args:
             error.args = (str(error.args[0]).partition("\n")[0],)
-
-
-def known_revisions() -> list[str]:
-    """Return the revisions that a database can be migrated from, oldest first."""
-    files = (_MIGRATIONS / "versions").glob("[0-9]*_*.py")
-    return sorted(path.name.partition("_")[0] for path in files)
-
-
-def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(sa.text("SELECT * FROM alembic_version"))
-    return found
-
-
-def _upgrade(connection: sa.Connection) -> None:
-    """Run the migrations inside the transaction that holds the lock."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per plugin
-    from alembic import command, config  # noqa: PLC0415 - 0.1 s, needed once a release
-
-    settings = config.Config()
-    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    settings.attributes["connection"] = connection
-    command.upgrade(settings, "head")
-    log.info("database.migrated", revision=REVISION)
