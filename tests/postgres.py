@@ -1,5 +1,7 @@
 """A real PostgreSQL for tests, from a wheel: nothing is installed by hand."""
 
+import os
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -36,6 +38,16 @@ class Postgres:
         ) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+    def restart(self, mode: str) -> None:
+        """Stop it, `fast` or `immediate` as pg_ctl has it, and start it again."""
+        program = Path(_imported().__file__).parent / "pginstall" / "bin" / "pg_ctl"
+        subprocess.run(
+            [program, "-D", self._folder, "-m", mode, "-l", os.devnull, "restart"],
+            user=Path(self._folder).stat().st_uid,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from app.errors import StorageUnavailable
 
-from . import revisions
+from . import postgres, revisions
 from .prepared import Change, Prepared
 from .tables import REVISION
 
@@ -41,6 +41,9 @@ _MIGRATION_LOCK = 0x62656C6C
 _BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
 _READ = ("BEGIN", "REPEATABLE READ")
 _WRITE = (_BEGIN_TO_WRITE, "READ COMMITTED")
+# One statement to PostgreSQL, which is a transaction of its own: without what begins
+# and ends one, the server is asked a third of the times.
+_ALONE = ("", "AUTOCOMMIT")
 
 # What keeps a record from being read or written.
 _FAILURES = (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error)
@@ -112,7 +115,7 @@ class Database:
         threads of this process would come in between.
         """
         if not self.is_sqlite:
-            with self.write() as connection:
+            with self._connection(_ALONE) as connection:
                 return change.execute(connection, values)
         try:
             self._make_ready()
@@ -124,7 +127,7 @@ class Database:
     def first(self, prepared: Prepared, **values: Any) -> dict[str, Any] | None:
         """Return the first row that a prepared query finds, None without one."""
         if not self.is_sqlite:
-            with self.read() as connection:
+            with self._connection(_ALONE) as connection:
                 row = connection.execute(prepared.query, values).mappings().first()
                 return None if row is None else dict(row)
         try:
@@ -296,6 +299,8 @@ class Database:
     def _migrate(self, to: str = REVISION) -> str | None:
         with self._transaction(_WRITE) as connection:
             if not self.is_sqlite:
+                # For as long as another one's migration takes.
+                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
                 lock = sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK))
                 connection.execute(lock)
             found = revisions.revision_of(connection)
@@ -354,18 +359,19 @@ class _Work(Generic[T]):
 
 def _engine(url: sa.URL) -> sa.Engine:
     """Return an engine that has connected to nothing yet."""
+    is_sqlite = url.get_backend_name() == "sqlite"
     engine = sa.create_engine(
         url,
         pool_size=POOL_CONNECTIONS,
         max_overflow=POOL_CONNECTIONS,
         pool_timeout=POOL_SECONDS,
-        pool_pre_ping=url.get_backend_name() != "sqlite",
+        connect_args={} if is_sqlite else postgres.network_of(url),
         hide_parameters=True,  # an error's text goes to the log, commands do not
     )
-    if url.get_backend_name() == "sqlite":
+    if is_sqlite:
         sa.event.listen(engine, "connect", _set_up_sqlite)
     else:
-        sa.event.listen(engine, "handle_error", _cut_detail)
+        postgres.set_up(engine)
     _ENGINES.add(engine)
     return engine
 
@@ -434,10 +440,3 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.005)
         else:
             return
-
-
-def _cut_detail(context: sa.engine.ExceptionContext) -> None:
-    """Keep the first line of an error's text: later ones show the row."""
-    for error in (context.original_exception, context.sqlalchemy_exception):
-        if error is not None and error.args:
-            error.args = (str(error.args[0]).partition("\n")[0],)
