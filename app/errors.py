@@ -230,6 +230,12 @@ class BrokerUnavailable(Unavailable):
 class HostAway(Unavailable):
     """The host has given no sign of life for some seconds; nothing was started."""
 
+    def __init__(self, host: str | None = None) -> None:
+        who = "No host has" if host is None else f"The host {host!r} has not"
+        told = "given a sign of life for some seconds; nothing was started."
+        super().__init__(f"{who} {told}")
+        self.host = host
+
 
 class Draining(Unavailable):
     """This host is being drained and takes no new runs; nothing was started."""

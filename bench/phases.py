@@ -31,8 +31,8 @@ PHASES = {
     "taken on, and let go": [
         "app.tasks.runs:Runs.grant",
         "app.tasks.thread_backend:ThreadBackend.submit",
-        "app.tasks.thread_backend:ThreadBackend._end",
-        "app.tasks.thread_backend:ThreadBackend._run",
+        "app.tasks.runner:Runner._end",
+        "app.tasks.runner:Runner._run",
     ],
     "the record, made": [
         "app.storage.task_store:TaskStore.add",

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
-from flask import Flask
 
 from config.settings import SettingsError
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 _HANDLER_NAME = "bellhop"
 # What follows the caller in a signed uuid: a time and a signature, which is as good
@@ -55,11 +57,11 @@ _LEVELS = logging.getLevelNamesMapping()
 class JsonLogger:
     """A Flask extension that sets up the log as an app's settings say."""
 
-    def __init__(self, app: Flask | None = None) -> None:
+    def __init__(self, app: "Flask | None" = None) -> None:
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Flask) -> None:
+    def init_app(self, app: "Flask") -> None:
         """Apply LOG_LEVEL and LOG_FILE of `app`; raise SettingsError if faulty."""
         config_logger(**log_settings(app.config))
         app.extensions["json_logger"] = self

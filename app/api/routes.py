@@ -21,7 +21,13 @@ from app.api.resources.echo import Echo
 from app.api.resources.exec import Exec, PollNewest, Start
 from app.api.resources.health import Health, Ready
 from app.api.resources.host import Iostat, IostatTask, Uptime
-from app.api.resources.hosts import Hosts, Samples
+from app.api.resources.hosts import (
+    Host,
+    HostIostatTask,
+    Hosts,
+    HostUptime,
+    Samples,
+)
 from app.api.resources.index import Index, Root
 from app.api.resources.metrics import Metrics
 from app.api.resources.output import TaskOutput
@@ -47,6 +53,9 @@ ROUTES = [
     ("v3.uptime", Uptime, "/v3/uptime/", access.READ),
     ("v3.iostat", IostatTask, "/v3/iostat/", access.REPORT),
     ("v3.hosts", Hosts, "/v3/hosts/", access.READ),
+    ("v3.host", Host, "/v3/hosts/<host>", access.READ),
+    ("v3.host_uptime", HostUptime, "/v3/hosts/<host>/uptime/", access.READ),
+    ("v3.host_iostat", HostIostatTask, "/v3/hosts/<host>/iostat/", access.REPORT),
     ("v3.samples", Samples, "/v3/hosts/<host>/samples", access.READ),
     ("v3.tasks", Tasks, "/v3/task/", access.READ),
     ("v3.task", Task, "/v3/task/<task_id>", access.TASK),

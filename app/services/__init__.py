@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -19,8 +19,7 @@ from app.auth.permissions import Identity
 from app.auth.sessions import Sessions
 from app.auth.signatures import SignedCallers
 from app.auth.tokens import Tokens
-from app.errors import InvalidInput, StorageUnavailable
-from app.host.iostat import iostat_samples, render_header, render_sample
+from app.errors import InvalidInput, Unavailable
 from app.host.procfs import Procfs
 from app.host.sampler import Sampler
 from app.host.samples import Samples
@@ -38,39 +37,48 @@ from app.storage.idempotency_store import IdempotencyStore
 from app.storage.ownership import Viewer
 from app.storage.people_store import PeopleStore
 from app.storage.task_store import TaskStore
+from app.tasks.announcer import Announcer
+from app.tasks.backend import TaskBackend
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
+from app.tasks.hosts import Hosts
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.lookup import Lookup
-from app.tasks.notices import Notices
-from app.tasks.order import Origin
-from app.tasks.output import OutputFolder
+from app.tasks.order import ANYWHERE, Origin, Place
+from app.tasks.outputs import Outputs, Watching
 from app.tasks.patience import Patience
 from app.tasks.record import TaskRecord
-from app.tasks.report_job import Piece, Report, Wait
 from app.tasks.runs import Runs
+from app.tasks.station import Station
 from app.tasks.sweeper import Sweeper
-from app.tasks.thread_backend import ThreadBackend
 
 from .building import (
     CLOSE_SECONDS,
+    build_announcer,
     build_auth,
     build_drain,
     build_endings,
     build_figures,
+    build_hosts,
     build_sampling,
     build_sms,
     build_sweeper,
     build_work,
-    room_of,
 )
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
+from .engines import connect
+from .host_readings import HostReadings
 from .messages import Messages
 from .places import place
 from .readings import Readings
+from .reports import iostat_report
+from .room import room_of
+
+if TYPE_CHECKING:
+    from app.tasks.celery_backend import Broker
 
 log = structlog.get_logger(__name__)
 
@@ -84,15 +92,17 @@ class Services:
     database: Database
     figures: Figures
     scrape: Scrape
-    outputs: OutputFolder
+    outputs: Outputs
     drain: Drain
-    backend: ThreadBackend
+    backend: TaskBackend
+    station: Station | None
+    announcer: Announcer | None
     detached: DetachedRuns
     catalogue: Catalogue
     runs: Runs
     lookup: Lookup
     follower: Follower
-    notices: Notices
+    notices: Watching
     accounts: Accounts
     login: PasswordLogin
     tokens: Tokens
@@ -109,21 +119,32 @@ class Services:
     messages: Messages
     endings: Endings
     sweeper: Sweeper
+    hosts: Hosts
+    host_readings: HostReadings
     samples: Samples
     sampler: Sampler
     close_seconds: float
     waiters: threading.BoundedSemaphore
 
     @classmethod
-    def build(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the services that `settings` describe."""
+    def build(
+        cls, settings: Mapping[str, Any], *, broker: "Broker | None" = None
+    ) -> Self:
+        """Return the services that `settings` describe.
+
+        With a `broker` they are those of a worker, which runs the tasks of its host.
+        """
         procfs = Procfs()
         database = Database(settings["DATABASE_URL"])
         auth = build_auth(settings, database)
         figures = build_figures(settings)
         counting = Counting(figures)
         drain = build_drain(settings, database)
-        work = build_work(settings, database, counting, drain)
+        uptime, sampling = UptimeReader(procfs), build_sampling(settings, procfs)
+        hosts = build_hosts(settings, database, uptime, drain)
+        work = build_work(
+            settings, database, counting, drain, hosts=hosts, broker=broker
+        )
         drain.refresh = work["backend"].refresh
         sms = build_sms(settings, database, counting)
         messages = Messages(
@@ -133,11 +154,24 @@ class Services:
             admits=drain.check,
         )
         endings = build_endings(settings, database, messages, counting)
-        work["backend"].tell_end = endings.tell_end
+        readings = HostReadings(
+            own=settings["BELLHOP_HOST"],
+            uptime=uptime,
+            samples=sampling["samples"],
+            hosts=hosts,
+        )
+        connect(
+            work, procfs=procfs, messages=messages, endings=endings, readings=readings
+        )
         requests = KeptRequests(IdempotencyStore(database))
         services = cls(
             procfs=procfs,
-            uptime=UptimeReader(procfs),
+            uptime=uptime,
+            hosts=hosts,
+            announcer=build_announcer(
+                settings, database, work["station"], uptime=uptime, drain=drain
+            ),
+            host_readings=readings,
             database=database,
             drain=drain,
             figures=figures,
@@ -166,7 +200,7 @@ class Services:
             **auth,
             **work,
             **sms,
-            **build_sampling(settings, procfs),
+            **sampling,
         )
         services.scrape.readings = Readings(
             check=services.check,
@@ -193,13 +227,23 @@ class Services:
         self.figures.serving()
         self.sweeper.start()
         self.sampler.start()
+        if self.announcer is not None:
+            self.announcer.start()
+        if self.station is not None:
+            self.station.start()
 
     def close(self) -> None:
         """End all runs and threads of this process; safe to call twice."""
         deadline = time.monotonic() + self.close_seconds
-        still_running = self.backend.close(seconds=self.close_seconds)
+        still_running = [
+            *(self.station.close(seconds=self.close_seconds) if self.station else ()),
+            *self.backend.close(seconds=self.close_seconds),
+        ]
+        if self.announcer is not None:  # until now what ran here was not lost
+            self.announcer.close(seconds=max(0.1, deadline - time.monotonic()))
         bringing = not self.endings.close()
         self.notices.close()
+        self.outputs.close()
         self.gateway.close()
         sweeping, sampling = (
             not each.close(seconds=max(0.1, deadline - time.monotonic()))
@@ -222,6 +266,9 @@ class Services:
         Processes are named where none can be started.
         """
         works = self._check_storage() | {"sms": _works("sms", self.templates.check)}
+        works |= {
+            name: _works(name, each) for name, each in self.backend.needs().items()
+        }
         starts = _works("processes", check_start)
         return works if starts else works | {"processes": False}
 
@@ -232,19 +279,17 @@ class Services:
         }
 
     def start_iostat(
-        self, *, count: int, wait_seconds: int, origin: Origin
+        self,
+        *,
+        count: int,
+        wait_seconds: int,
+        origin: Origin,
+        place: Place = ANYWHERE,
     ) -> TaskRecord:
         """Start a task that reports as iostat does; see TaskBackend.submit_report."""
-
-        def pieces(wait: Wait) -> Iterator[Piece]:
-            yield Piece(render_header(self.procfs))
-            for sample in iostat_samples(
-                self.procfs, count=count, wait_seconds=wait_seconds, sleep=wait
-            ):
-                yield Piece(render_sample(sample), sample.members())
-
-        report = Report("iostat", total=count, pieces=pieces)
-        return self.backend.submit_report(report, origin)
+        asked = {"count": count, "wait_seconds": wait_seconds}
+        report = iostat_report(self.procfs, asked)
+        return self.backend.submit_report(report, origin, place=place)
 
     def viewer(self, identity: Identity | None) -> Viewer:
         """Return what tasks a caller may see; who is nobody sees those of nobody."""
@@ -287,7 +332,7 @@ def _places_to_send(threads: int) -> int:
 def _works(name: str, check: Callable[[], None]) -> bool:
     try:
         check()
-    except (StorageUnavailable, InvalidInput, OSError, RuntimeError) as error:
+    except (Unavailable, InvalidInput, OSError, RuntimeError) as error:
         log.warning("check.failed", check=name, error=str(error.__cause__ or error))
         return False
     return True

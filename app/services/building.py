@@ -1,9 +1,10 @@
 """Makes the parts of the services, by the names that Services has for them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.auth.accounts import Accounts
 from app.auth.audit import Audit
@@ -15,6 +16,7 @@ from app.auth.tokens import Tokens
 from app.host.procfs import Procfs
 from app.host.sampler import Sampler
 from app.host.samples import Samples, SampleWriter
+from app.host.uptime import UptimeReader
 from app.metrics.figures import Figures
 from app.sms.gateway import SmsGateway
 from app.sms.limits import SmsLimits
@@ -25,37 +27,53 @@ from app.sms.templates import SmsTemplates
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
+from app.storage.host_store import HostStore
 from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
 from app.storage.session_store import SessionStore
-from app.storage.task_store import Room, TaskStore
+from app.storage.task_store import TaskStore
+from app.tasks.announcer import Announcer
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
+from app.tasks.hosts import Hosts, KnownHosts
 from app.tasks.lookup import Lookup
+from app.tasks.lost_hosts import LostHosts
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs, Watching
 from app.tasks.runs import Runs
+from app.tasks.station import Station
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
-from app.tasks.waiting_line import WaitingLine
 from app.tasks.worker import Worker
 from app.webhooks.sender import Sender
 from app.webhooks.target import Targets
 from app.webhooks.teller import Teller
 
+from .announcement import Announcement, OwnHost
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
+from .engines import build_backend, build_station, uses_celery
 from .messages import Messages
+from .room import room_of
 from .webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from app.tasks.celery_backend import Broker
 
 # To write the ends of runs down and to stop the sweeper, after the runs' own time.
 CLOSE_SECONDS = 3.0
 
-# In the instance folder, held by the worker that sweeps up.
+# An output is there for as long as its task, which is removed a little late.
+KEPT_LONGER_SECONDS = 60.0
+
+# In the instance folder, held by the worker that sweeps up, and by the one that does
+# what is not of a host, where workers of Celery sweep up.
 SWEEPER_LOCK = "sweeper.lock"
+KEEPER_LOCK = "keeper.lock"
 
 
 def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any]:
@@ -94,15 +112,6 @@ def build_auth(settings: Mapping[str, Any], database: Database) -> dict[str, Any
     }
 
 
-def room_of(settings: Mapping[str, Any]) -> dict[str, Room]:
-    """Return how many tasks of each kind may run and wait."""
-    return {
-        "exec": Room(settings["EXEC_MAX_RUNNING"], settings["EXEC_MAX_QUEUED"]),
-        "iostat": Room(settings["IOSTAT_MAX_RUNNING"], 0),
-        "sms": Room(settings["SMS_MAX_RUNNING"], settings["SMS_MAX_QUEUED"]),
-    }
-
-
 def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
     """Return what says whether the host is being drained."""
     instance = Path(settings["INSTANCE_PATH"])
@@ -111,6 +120,51 @@ def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
         tasks=TaskStore(database),
         host=settings["BELLHOP_HOST"],
         sweeper_lock=instance / SWEEPER_LOCK,
+    )
+
+
+def build_hosts(
+    settings: Mapping[str, Any], database: Database, uptime: UptimeReader, drain: Drain
+) -> Hosts:
+    """Return what knows the hosts: those of the records, or this one."""
+    own = settings["BELLHOP_HOST"]
+    known: KnownHosts = HostStore(database)
+    if settings["TASK_BACKEND"] == "threads":
+        known = OwnHost(own, _announcement(settings, uptime, drain.is_on))
+    return Hosts(known, own=own, counts=TaskStore(database).counts_of_hosts)
+
+
+def build_announcer(
+    settings: Mapping[str, Any],
+    database: Database,
+    station: Station | None,
+    *,
+    uptime: UptimeReader,
+    drain: Drain,
+) -> Announcer | None:
+    """Return what says that this host's worker lives, in that worker."""
+    if station is None:
+        return None
+
+    def takes_nothing() -> bool:
+        return drain.is_on() or station.is_closing
+
+    return Announcer(
+        HostStore(database),
+        host=settings["BELLHOP_HOST"],
+        announcement=_announcement(settings, uptime, takes_nothing).tell,
+        also=station.guard.check,
+    )
+
+
+def _announcement(
+    settings: Mapping[str, Any], uptime: UptimeReader, is_draining: Callable[[], bool]
+) -> Announcement:
+    return Announcement(
+        labels=settings["BELLHOP_LABELS"],
+        room=room_of(settings),
+        uptime=uptime,
+        is_draining=is_draining,
     )
 
 
@@ -124,14 +178,21 @@ def build_figures(settings: Mapping[str, Any]) -> Figures:
     )
 
 
-def build_outputs(settings: Mapping[str, Any]) -> tuple[OutputFolder, Notices]:
+def build_outputs(settings: Mapping[str, Any]) -> tuple[Outputs, Watching]:
     """Return what keeps outputs, and what tells that they have changed."""
-    outputs = OutputFolder(
-        Path(settings["INSTANCE_PATH"]) / "output",
-        head_bytes=settings["EXEC_OUTPUT_HEAD_BYTES"],
-        tail_bytes=settings["EXEC_OUTPUT_TAIL_BYTES"],
-    )
-    return outputs, Notices()
+    sizes = {
+        "head_bytes": settings["EXEC_OUTPUT_HEAD_BYTES"],
+        "tail_bytes": settings["EXEC_OUTPUT_TAIL_BYTES"],
+    }
+    if settings["TASK_BACKEND"] == "threads":
+        folder = Path(settings["INSTANCE_PATH"]) / "output"
+        return OutputFolder(folder, **sizes), Notices()
+    # One host needs nothing of Redis, not even installed.
+    from app.tasks.streams.outputs import StreamOutputs  # noqa: PLC0415
+
+    keep_seconds = math.ceil(settings["TASK_RETENTION_SECONDS"] + KEPT_LONGER_SECONDS)
+    streams = StreamOutputs(settings["REDIS_URL"], **sizes, keep_seconds=keep_seconds)
+    return streams, streams.notices
 
 
 def build_work(
@@ -139,6 +200,9 @@ def build_work(
     database: Database,
     counting: Counting,
     drain: Drain,
+    *,
+    hosts: Hosts,
+    broker: "Broker | None",
 ) -> dict[str, Any]:
     """Return what runs tasks and shows them, by the names that Services has for it."""
     instance = Path(settings["INSTANCE_PATH"])
@@ -149,16 +213,18 @@ def build_work(
         store=store,
         grace_seconds=settings["EXEC_GRACE_SECONDS"],
     )
-    backend = ThreadBackend(
-        store=store,
-        outputs=outputs,
-        host=settings["BELLHOP_HOST"],
-        room=room_of(settings),
-        observe=counting.task,
-        grace_seconds=settings["EXEC_GRACE_SECONDS"],
-        line=WaitingLine(instance / "queue", notices=notices),
-        detached=detached,
-        admits=drain.check,
+    parts = {"outputs": outputs, "notices": notices, "detached": detached}
+    backend = build_backend(
+        settings,
+        database,
+        parts,
+        counting=counting,
+        drain=drain,
+        hosts=hosts,
+        broker=broker,
+    )
+    station = broker and build_station(
+        settings, database, parts, counting=counting, broker=broker
     )
     catalogue = Catalogue(
         settings["EXEC_COMMANDS"],
@@ -173,10 +239,9 @@ def build_work(
         cancel_seconds=settings["EXEC_GRACE_SECONDS"] + CLOSE_SECONDS,
     )
     return {
-        "outputs": outputs,
-        "notices": notices,
+        **parts,
         "backend": backend,
-        "detached": detached,
+        "station": station,
         "catalogue": catalogue,
         "runs": Runs(
             catalogue=catalogue,
@@ -208,9 +273,13 @@ def build_sms(
         **{kind: settings[f"SMS_LIMIT_{kind.upper()}"] for kind in kinds}
     )
     host = settings["BELLHOP_HOST"]
+    # Those of a task are sent wherever that runs, of which its record knows.
+    tasks = TaskStore(database) if uses_celery(settings) else None
 
     def is_gone(row: Mapping[str, Any]) -> bool:
         """Return whether a worker is no more; another host's cannot be seen."""
+        if tasks and row["task_id"] and (task := tasks.find(row["task_id"])):
+            return task["finished"] is not None
         is_here = database.is_sqlite or row["host"] == host
         return is_here and not Worker.parse(row["worker"]).is_alive()
 
@@ -267,7 +336,7 @@ def build_endings(
     )
     return Endings(
         tasks=TaskStore(database),
-        host=settings["BELLHOP_HOST"],
+        host=None if uses_celery(settings) else settings["BELLHOP_HOST"],
         messages=messages,
         webhooks=Webhooks(
             teller, public_url=settings["PUBLIC_URL"], observe=counting.webhook
@@ -298,19 +367,43 @@ def build_sweeper(
     tell_missed: Callable[[], None],
     counting: Counting,
 ) -> Sweeper:
-    """Return what sweeps up, with what it has others do now and then."""
+    """Return what sweeps up, with what it has others do now and then.
+
+    Where workers of Celery run tasks, each sweeps up after its host, and what is not
+    of a host is left to those who answer.
+    """
+    backend, is_worker = work["backend"], work["station"] is not None
+    is_whole = isinstance(backend, ThreadBackend)
+    of_host = is_whole or is_worker
+    lock = SWEEPER_LOCK if of_host else KEEPER_LOCK
     return Sweeper(
         store=TaskStore(database),
         outputs=work["outputs"],
         detached=work["detached"],
-        take_over=work["backend"].take_over,
-        host=settings["BELLHOP_HOST"],
-        lock_path=Path(settings["INSTANCE_PATH"]) / SWEEPER_LOCK,
+        take_over=backend.take_over if is_whole else lambda _task: False,
+        host=settings["BELLHOP_HOST"] if of_host else None,
+        lock_path=Path(settings["INSTANCE_PATH"]) / lock,
         retention=Retention(
             seconds=settings["TASK_RETENTION_SECONDS"],
             count=settings["TASK_RETENTION_COUNT"],
         ),
-        housekeeping=housekeeping,
-        tell_missed=tell_missed,
+        housekeeping=() if is_worker else housekeeping,
+        tell_missed=(lambda: None) if is_worker else tell_missed,
+        observe=counting.task,
+        lost_hosts=None if of_host else _lost_hosts(settings, database, work, counting),
+    )
+
+
+def _lost_hosts(
+    settings: Mapping[str, Any],
+    database: Database,
+    work: Mapping[str, Any],
+    counting: Counting,
+) -> LostHosts:
+    return LostHosts(
+        hosts=HostStore(database),
+        tasks=TaskStore(database),
+        outputs=work["outputs"],
+        own=settings["BELLHOP_HOST"],
         observe=counting.task,
     )

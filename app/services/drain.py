@@ -69,7 +69,9 @@ class Drain:
 
         Its worker is looked for last: it may be in a container of its own.
         """
-        return not self._is_served() and not Worker.parse(task.worker).is_alive()
+        if self._is_served() or not task.worker:  # or nobody has begun it yet
+            return False
+        return not Worker.parse(task.worker).is_alive()
 
     def _is_served(self) -> bool:
         with ExitStack() as held:

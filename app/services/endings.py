@@ -56,13 +56,13 @@ log = structlog.get_logger(__name__)
 
 
 class Endings:
-    """Tells the ends of the tasks of a host."""
+    """Tells the ends of the tasks of a host; None: of all hosts."""
 
     def __init__(
         self,
         *,
         tasks: TaskStore,
-        host: str,
+        host: str | None,
         messages: Messages,
         webhooks: Webhooks,
         lease_seconds: float = LEASE_SECONDS,

@@ -16,6 +16,7 @@ from app.errors import (
 from app.sms.gateway import Letter
 from app.sms.outbox import Outbox, Wish
 from app.sms.record import Message, Verdict
+from app.sms.written_letter import read_letter, written_letter
 from app.storage.message_store import Sender
 from app.tasks.backend import TaskBackend
 from app.tasks.call_job import Call, IsStopped
@@ -78,13 +79,11 @@ class Messages:
         with suppress(MessageExists):  # it was sent, and that was not written down
             self._start(letter, origin)
 
-    def _start(self, letter: Letter, origin: Origin) -> TaskRecord:
-        """Write a message down and start the task that sends it."""
-        task_id = str(uuid.uuid4())
-        # The request that is kept is tied to the task.
-        sender = _sender(origin, None)
-        number = self._outbox.keep(letter, sender, task_id=task_id)
+    def call_of(self, asked: Mapping[str, Any]) -> Call:
+        """Return what sends a message that another process has written down."""
+        return self._call(asked["number"], read_letter(asked["letter"]))
 
+    def _call(self, number: int, letter: Letter) -> Call:
         def deliver(is_stopped: IsStopped) -> tuple[Mapping[str, Any], str | None]:
             message = self._outbox.deliver(number, letter, is_stopped=is_stopped)
             is_sent = message.verdict is Verdict.SENT
@@ -92,7 +91,18 @@ class Messages:
             told = {"id": message.message_id}
             return told, None if is_sent else message.verdict
 
-        call = Call("sms", deliver, partial(self._outbox.give_up, number, letter))
+        give_up = partial(self._outbox.give_up, number, letter)
+        asked = {"number": number, "letter": written_letter(letter)}
+        return Call("sms", deliver, give_up, asked)
+
+    def _start(self, letter: Letter, origin: Origin) -> TaskRecord:
+        """Write a message down and start the task that sends it."""
+        task_id = str(uuid.uuid4())
+        # The request that is kept is tied to the task.
+        sender = _sender(origin, None)
+        number = self._outbox.keep(letter, sender, task_id=task_id)
+
+        call = self._call(number, letter)
         with ExitStack() as refused:
             refused.callback(self._outbox.withdraw, letter.message_id)
             task = self._backend.submit_call(call, origin, task_id=task_id)

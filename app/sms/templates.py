@@ -75,6 +75,7 @@ class SmsTemplate:
     def __init__(self, name: str, document: Mapping[str, Any]) -> None:
         _check(_TEMPLATE.faults(document))
         self.name = name
+        self.document = document
         self.description: str = document.get("description", "")
         self.ids: Mapping[str, str] = document.get("ids", {})
         schemas = _schemas(document)

@@ -19,7 +19,16 @@ from .line import COLUMNS as LINE_COLUMNS
 from .line import Line
 from .ownership import Viewer, owner_now, seen_by, tie
 from .prepared import Change, Conflict, Prepared
-from .tables import UNFINISHED, UNTOLD, accounts, idempotency, tasks, used_uuids
+from .tables import (
+    UNFINISHED,
+    UNTOLD,
+    accounts,
+    hosts,
+    idempotency,
+    orders,
+    tasks,
+    used_uuids,
+)
 
 Row = Mapping[str, Any]
 
@@ -33,6 +42,7 @@ USED_SECONDS = 2 * 86400.0
 # by the names of columns.
 _OF_ID = tasks.c.task_id == sa.bindparam("of_id")
 _ADD = Change(sa.insert(tasks))
+_ADD_ORDER = Change(sa.insert(orders))
 _FIND = Prepared(sa.select(tasks).where(_OF_ID))
 _UPDATE = sa.update(tasks).where(_OF_ID)
 _CHANGE = Change(_UPDATE)
@@ -48,6 +58,16 @@ _TAKE_OVER = Change(
         UNFINISHED,
         tasks.c.worker == sa.bindparam("seen_worker"),
         tasks.c.state == sa.bindparam("seen_state"),
+    )
+)
+# Of a host that has given no sign of life since it was judged to be dead.
+_LOSE = Change(
+    _UPDATE.where(
+        UNFINISHED,
+        tasks.c.worker == sa.bindparam("seen_worker"),
+        sa.exists().where(
+            hosts.c.name == tasks.c.host, hosts.c.beat == sa.bindparam("seen_beat")
+        ),
     )
 )
 _SEEN_TELL_AT = sa.bindparam("seen_tell_at", type_=sa.Double)
@@ -110,9 +130,12 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, row: Row, admission: Admission) -> bool:
+    def add(
+        self, row: Row, admission: Admission, *, order: bytes | None = None
+    ) -> bool:
         """Add a task that has not finished, if it may be taken on.
 
+        With what is to be run, where another process is to find that: see OrderStore.
         Return whether it has to wait for room.
 
         Raises NotAuthenticated where its account was removed, UuidRefused where its
@@ -120,7 +143,7 @@ class TaskStore:
         where as many run and wait as may, KeyInFlight where its request has started
         another, or is kept no more.
         """
-        if self._has_room(row, admission):
+        if order is None and self._has_room(row, admission):
             return False
 
         def write(connection: sa.Connection) -> bool:
@@ -137,6 +160,9 @@ class TaskStore:
                 _ADD.execute(connection, new)
             except Conflict as error:  # the slot was taken on another host just now
                 raise SlotBusy from error
+            if order is not None:
+                document = {"task_id": row["task_id"], "document": order}
+                _ADD_ORDER.execute(connection, document)
             return bool(new["is_queued"])
 
         return self._database.write_together(write)
@@ -159,14 +185,8 @@ class TaskStore:
 
     def withdraw(self, task_id: str, admission: Admission) -> None:
         """Forget a task that could not be begun, and what its admission has used up."""
-        of_uuid = used_uuids.c.digest == admission.uuid
-        tied = idempotency.c.task_id == task_id
-        of_request = idempotency.c.digest == admission.request
         with self._database.write() as connection:
-            connection.execute(sa.delete(tasks).where(tasks.c.task_id == task_id))
-            connection.execute(sa.delete(used_uuids).where(of_uuid))
-            untied = sa.update(idempotency).where(of_request, tied)
-            connection.execute(untied.values(task_id=None))
+            take_back(connection, task_id, admission)
 
     def claim(
         self, host: str, kind: str, task_ids: Collection[str], *, max_running: int
@@ -218,6 +238,16 @@ class TaskStore:
         with self._database.read() as connection:
             rows = connection.execute(query.group_by(*of))
             return {(kind, is_queued): number for kind, is_queued, number in rows}
+
+    def counts_of_hosts(self) -> Mapping[str, Mapping[tuple[str, bool], int]]:
+        """Return what :meth:`counts` does, of each host on which anything is."""
+        of = tasks.c.host, tasks.c.kind, tasks.c.is_queued
+        query = sa.select(*of, sa.func.count()).where(UNFINISHED).group_by(*of)
+        found: dict[str, dict[tuple[str, bool], int]] = {}
+        with self._database.read() as connection:
+            for host, kind, is_queued, number in connection.execute(query):
+                found.setdefault(host, {})[kind, is_queued] = number
+        return found
 
     def is_used(self, uuid: str) -> bool:
         """Return whether a signed uuid has started a command."""
@@ -299,11 +329,15 @@ class TaskStore:
         self.start(task_id, cancel_requested=True)
 
     def cancelled(self, task_ids: Collection[str]) -> Sequence[str]:
-        """Return those of `task_ids` that are to be ended."""
-        wanted = tasks.c.task_id.in_(task_ids), tasks.c.cancel_requested
+        """Return those of `task_ids` that are to be ended.
+
+        Those too that have an end: others took them for lost while their host could
+        not be heard of.
+        """
+        has_to_end = sa.or_(tasks.c.cancel_requested, tasks.c.finished.is_not(None))
+        query = sa.select(tasks.c.task_id).where(tasks.c.task_id.in_(task_ids))
         with self._database.read() as connection:
-            query = sa.select(tasks.c.task_id).where(*wanted, UNFINISHED)
-            return connection.scalars(query).all()
+            return connection.scalars(query.where(has_to_end)).all()
 
     def finish(self, task_id: str, **values: Any) -> bool:
         """Write a task's end; return False where it had one, which then holds."""
@@ -327,9 +361,36 @@ class TaskStore:
         with self._database.read() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
-    def untold(self, host: str, *, now: float) -> Sequence[Row]:
+    def on_host(self, host: str) -> Sequence[Row]:
+        """Return the tasks that are to be run on that very host, and have not finished.
+
+        A run on several hosts is on none of them: its parts are.
+        """
+        of_host = tasks.c.host == host, tasks.c.fan_out.is_(None)
+        query = sa.select(tasks).where(*of_host, UNFINISHED).order_by(tasks.c.number)
+        with self._database.read() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def lose(
+        self, task_id: str, seen_worker: str, *, seen_beat: int, **values: Any
+    ) -> bool:
+        """Write the end of a task whose host has died, and forget what it was to run.
+
+        Return False where another wrote its end, where it has begun since it was seen,
+        or where its host has given a sign of life after `seen_beat`.
+        """
+        given = {"of_id": task_id, "seen_worker": seen_worker, "seen_beat": seen_beat}
+        with self._database.write() as connection:
+            if not _LOSE.execute(connection, given | values):
+                return False
+            order = orders.c.task_id == task_id
+            connection.execute(sa.delete(orders).where(order))
+            return True
+
+    def untold(self, host: str | None, *, now: float) -> Sequence[Row]:
         """Return of a host's tasks whose end is to be told now their ids and `notify`.
 
+        None: of all hosts.
         Every two seconds somebody asks: the few that are not told have an index.
         """
         # As such an index of `finished` would be taken, which has all that are kept.
@@ -374,17 +435,38 @@ class TaskStore:
         with self._database.read() as connection:
             return set(connection.scalars(query))
 
-    def _of_host(self, host: str) -> sa.ColumnElement[bool]:
+    def _of_host(self, host: str | None) -> sa.ColumnElement[bool]:
         """Return which tasks are that host's to sweep up.
 
         A file of SQLite is one host's, whatever it was called when a task was made: a
         container has another name after every start.
         """
-        return sa.true() if self._database.is_sqlite else tasks.c.host == host
+        if host is None or self._database.is_sqlite:
+            return sa.true()
+        return tasks.c.host == host
 
     def _change(self, change: Change, **values: Any) -> bool:
         """Write columns of a task; return whether there was one to be changed."""
         return self._database.write_once(change, values) == 1
+
+
+def take_back(
+    connection: sa.Connection,
+    task_id: str,
+    admission: Admission,
+    *conditions: sa.ColumnElement[bool],
+) -> bool:
+    """Forget a task if the conditions hold, and what its admission has used up."""
+    of_id = tasks.c.task_id == task_id
+    if not connection.execute(sa.delete(tasks).where(of_id, *conditions)).rowcount:
+        return False
+    of_uuid = used_uuids.c.digest == admission.uuid
+    connection.execute(sa.delete(used_uuids).where(of_uuid))
+    tied = idempotency.c.task_id == task_id
+    of_request = idempotency.c.digest == admission.request
+    untied = sa.update(idempotency).where(of_request, tied)
+    connection.execute(untied.values(task_id=None))
+    return True
 
 
 @cache

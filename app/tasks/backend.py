@@ -1,5 +1,6 @@
 """What runs tasks, whichever engine does it."""
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from .call_job import Call
@@ -59,6 +60,13 @@ class TaskBackend(Protocol):
 
     def refresh(self, task: TaskRecord) -> TaskRecord:
         """Return a task as it is now, where its end was not in the records yet."""
+        ...
+
+    def needs(self) -> Mapping[str, Callable[[], None]]:
+        """Return what else has to work for tasks to run, by name.
+
+        Each raises an Unavailable where it does not.
+        """
         ...
 
     def close(self, *, seconds: float) -> list[str]:

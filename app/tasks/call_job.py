@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import structlog
@@ -25,12 +25,13 @@ class Call:
     """What is called: `make` returns what came of it and why it failed, if it did.
 
     `give_up` is called in its place, with the reason, where it is stopped before it
-    began.
+    began. `asked` is what it is made of, so that another process can.
     """
 
     kind: str
     make: Callable[[IsStopped], tuple[Mapping[str, Any], str | None]]
     give_up: Callable[[str], object]
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 class CallJob:

@@ -35,6 +35,7 @@ from .record import TaskRecord
 from .run_process import RunProcess
 from .states import State
 from .worker import Worker
+from .written_command import written_command
 
 # More than an end is ever long.
 _END_BYTES = 8192
@@ -74,7 +75,9 @@ class DetachedRuns:
         Raises StorageUnavailable where there is no space for that, or for its end.
         """
         document = {
-            "command": _written(told_its_task(order.command, task)),
+            "command": written_command(
+                _in_its_folder(told_its_task(order.command, task))
+            ),
             "outputs": [str(path.absolute()) for path in paths],
             "mark": f"{MARK}={task.task_id}",
             "grace_seconds": self._grace_seconds,
@@ -227,16 +230,9 @@ class DetachedRuns:
         return self._folder / f"{task_id}{suffix}"
 
 
-def _written(command: Command) -> dict[str, Any]:
-    """Return a command as JSON has it."""
-    stdin = None if command.stdin is None else command.stdin.decode()
-    plain = {
-        "environment": dict(command.environment),
-        "cwd": str(Path(command.cwd or ".").absolute()),
-        "stdin": stdin,
-        "limits": vars(command.limits),
-    }
-    return {**vars(command), **plain}
+def _in_its_folder(command: Command) -> Command:
+    """Return a command that names its folder: its process leaves the service's."""
+    return replace(command, cwd=str(Path(command.cwd or ".").absolute()))
 
 
 def _taking(process: RunProcess, task_id: str) -> RunProcess:

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from app.errors import InvalidInput, ShuttingDown
+from app.errors import InvalidInput, ShuttingDown, StorageUnavailable
 from app.storage.ownership import Viewer
 
 from .lookup import Lookup, OutputPart
-from .notices import Notices
-from .output import STDERR, STDOUT, OutputFolder
+from .notices import Notice
+from .output import STDERR, STDOUT
+from .outputs import Outputs, Watching
 from .patience import Patience
 from .record import TaskRecord
 
@@ -18,6 +18,9 @@ PART_BYTES = 256 * 1024
 # How often to look without being told: a worker that died tells nobody. As often the
 # record is looked at while more and more comes.
 LOOK_SECONDS = 1.0
+# How long who follows waits for outputs that cannot be read: a server of them is
+# restarted in less, and who follows need not know.
+AWAY_SECONDS = 10.0
 
 #: Tells as whom somebody may see a task, anew each time: it may change while waiting.
 Viewing = Callable[[], Viewer]
@@ -30,9 +33,7 @@ class Follower:
     no longer is left with TaskNotFound, or with what `viewer` raises.
     """
 
-    def __init__(
-        self, *, lookup: Lookup, outputs: OutputFolder, notices: Notices
-    ) -> None:
+    def __init__(self, *, lookup: Lookup, outputs: Outputs, notices: Watching) -> None:
         self._lookup = lookup
         self._outputs = outputs
         self._notices = notices
@@ -100,7 +101,7 @@ class Follower:
         with self._notices.of(self._watched(task, stream)) as notice:
             spoken = looked = time.monotonic()
             while True:
-                part = self._read_on(task, stream, offset, whole_characters)
+                part = self._read_on(notice, task, stream, offset, whole_characters)
                 came = part.next_offset > offset
                 if came:
                     offset, spoken = part.next_offset, time.monotonic()
@@ -122,20 +123,32 @@ class Follower:
                 notice.wait(min(LOOK_SECONDS, max(0.0, idle_seconds - silent)))
 
     def _read_on(
-        self, task: TaskRecord, stream: str, offset: int, whole_characters: bool
+        self,
+        notice: Notice,
+        task: TaskRecord,
+        stream: str,
+        offset: int,
+        whole_characters: bool,
     ) -> OutputPart:
-        try:
-            return self._lookup.read(
-                task,
-                stream=stream,
-                offset=offset,
-                limit=PART_BYTES,
-                whole_characters=whole_characters,
-            )
-        except InvalidInput:  # it was there, and both output and record have lost it
-            return OutputPart(offset, b"", 0, eof=task.finished is not None)
+        """Return what there is now; where outputs are away, wait a while for them."""
+        over = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return self._lookup.read(
+                    task,
+                    stream=stream,
+                    offset=offset,
+                    limit=PART_BYTES,
+                    whole_characters=whole_characters,
+                )
+            except InvalidInput:  # it was there: both output and record have lost it
+                return OutputPart(offset, b"", 0, eof=task.finished is not None)
+            except StorageUnavailable:
+                if self.stopping() or time.monotonic() >= over:
+                    raise
+            notice.wait(LOOK_SECONDS)
 
-    def _watched(self, task: TaskRecord, stream: str) -> Path:
-        """Return which file is told of: one that is not there would never be."""
+    def _watched(self, task: TaskRecord, stream: str) -> str:
+        """Return what is told of: an output that is not there would never be."""
         is_apart = stream == STDERR and task.stderr_end_offset is not None
-        return self._outputs.path(task.task_id, STDERR if is_apart else STDOUT)
+        return self._outputs.watched(task.task_id, STDERR if is_apart else STDOUT)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .output_log import OutputReader
+from .output_log import LogReader
 from .text import continuation_bytes, torn_bytes
 
 # Looked at first, from the end: the newest hundred lines are nearly always in it.
@@ -21,7 +21,7 @@ class Lines:
 
 
 def newest_lines(
-    reader: OutputReader, offset: int, *, count: int, finished: bool
+    reader: LogReader, offset: int, *, count: int, finished: bool
 ) -> Lines:
     """Return the newest `count` lines that begin at `offset` or later.
 

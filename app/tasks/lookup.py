@@ -11,8 +11,9 @@ from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
-from .output import STDOUT, OutputFolder
-from .output_log import Chunk, OutputReader, ShortOutput
+from .output import STDOUT
+from .output_log import Chunk, LogReader, ShortOutput
+from .outputs import Outputs
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
@@ -54,7 +55,7 @@ class Lookup:
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         backend: TaskBackend,
         cancel_seconds: float,
     ) -> None:
@@ -139,6 +140,7 @@ class Lookup:
         while time.monotonic() < deadline:
             row = self._store.find(task.task_id)
             if row is None or self._backend.refresh(TaskRecord.from_row(row)).finished:
+                self._outputs.tell(task.task_id)  # one that never ran told nobody
                 return
             time.sleep(LOOK_SECONDS)
         raise NotEndedYet
@@ -170,6 +172,8 @@ class Lookup:
             return OutputPart(offset, b"", end - offset, eof=finished)
         with reader:
             end = reader.end_offset()  # read first: the output may grow meanwhile
+            if offset > end and not finished and not reader.knows_end():
+                return OutputPart(offset, b"", 0, eof=False)
             _check_offset(offset, end)
             margin_bytes = _MARGIN_BYTES if whole_characters else 0
             chunk = reader.read_until_gap(offset, limit + margin_bytes)
@@ -183,11 +187,12 @@ class Lookup:
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
 
-    def _open(self, task: TaskRecord, stream: str) -> OutputReader | ShortOutput | None:
-        """Return what reads an output, from its file or from the record."""
+    def _open(self, task: TaskRecord, stream: str) -> LogReader | None:
+        """Return what reads an output, from where it is kept or from the record."""
         if stream == STDOUT and task.output is not None:
             return ShortOutput(task.output)
-        return self._outputs.open(task.task_id, stream)
+        end = 0 if task.finished is None else _facts(task, stream)["end_offset"]
+        return self._outputs.open(task.task_id, stream, end_offset=end)
 
 
 def _has(task: TaskRecord, stream: str) -> bool:

@@ -58,7 +58,7 @@ class Notices:
         self._closed = False
 
     @contextmanager
-    def of(self, path: Path) -> Iterator[Notice]:
+    def of(self, path: Path | str) -> Iterator[Notice]:
         """Give what waits for changes of the file, from now on."""
         notice, watch = self._add(path)
         try:
@@ -76,11 +76,11 @@ class Notices:
         if thread is not None:
             thread.join()
 
-    def _add(self, path: Path) -> tuple[Notice, int]:
+    def _add(self, path: Path | str) -> tuple[Notice, int]:
         with self._lock:
             watch = -1
             if self._is_started():
-                watch = _LIBC.inotify_add_watch(self._inotify, bytes(path), _MASK)
+                watch = _LIBC.inotify_add_watch(self._inotify, os.fsencode(path), _MASK)
             notice = Notice(is_told=watch >= 0)
             if watch >= 0:
                 self._waiting[watch].add(notice)

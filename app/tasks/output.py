@@ -137,10 +137,28 @@ class OutputFolder:
             return None
         return TaskOutput(stdout, self.reopen(task_id, STDERR))
 
-    def open(self, task_id: str, stream: str = STDOUT) -> OutputReader | None:
+    def left_by(self, task_id: str) -> dict[str, int]:
+        """Return what a record is to say of the logs that a dead writer left."""
+        output = self.reopen_all(task_id)
+        if output is None:
+            return {}
+        output.close()
+        return output.facts()
+
+    def open(
+        self,
+        task_id: str,
+        stream: str = STDOUT,
+        *,
+        end_offset: int = 0,  # noqa: ARG002 - the file has it itself
+    ) -> OutputReader | None:
         """Return a reader of a task's log, None where none is kept."""
         descriptor = self._open(task_id, stream, os.O_RDONLY)
         return None if descriptor is None else OutputReader(descriptor)
+
+    def watched(self, task_id: str, stream: str = STDOUT) -> str:
+        """Return what to wait for with Notices."""
+        return str(self.path(task_id, stream))
 
     def tell(self, task_id: str) -> None:
         """Have those look who wait for a task's output: its record has changed."""
@@ -148,10 +166,11 @@ class OutputFolder:
             with suppress(OSError):  # which is not kept, or by no one waited for
                 os.utime(self.path(task_id, stream))
 
-    def remove(self, task_id: str) -> None:
-        """Remove a task's logs if there are any."""
-        for stream in STREAMS:
-            self.path(task_id, stream).unlink(missing_ok=True)
+    def remove(self, *task_ids: str) -> None:
+        """Remove tasks' logs if there are any."""
+        for task_id in task_ids:
+            for stream in STREAMS:
+                self.path(task_id, stream).unlink(missing_ok=True)
 
     def task_ids(self, *, older_than_seconds: float) -> list[str]:
         """Return the tasks that have had a file here for so long."""

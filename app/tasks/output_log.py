@@ -69,6 +69,8 @@ class LogWriter(ABC):
     """The writing end of an output, owned by the one thread that reads its pipe."""
 
     end_offset: int
+    #: Whether all can read it by its task's id.
+    is_named: bool
 
     @property
     @abstractmethod
@@ -83,6 +85,22 @@ class LogWriter(ABC):
     @abstractmethod
     def append(self, data: memoryview) -> None:
         """Write what the command wrote; never fails, since nothing must stop it."""
+
+    @abstractmethod
+    def short(self) -> bytes | None:
+        """Return all that was written, if a record is to have it."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Wait until all is kept; what is not in time is counted as dropped."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Be done with it; it can be read on. Who follows it is told."""
+
+    def leave(self) -> None:
+        """Close it as it is: another process writes on, where one can."""
+        self.close()
 
     def facts(self) -> dict[str, int]:
         """Return what a task's record says of its output."""
@@ -176,6 +194,9 @@ class OutputLog(LogWriter):
             return None
         return os.pread(self._descriptor, self.end_offset, _HEADER_BYTES)
 
+    def settle(self) -> None:
+        """Do nothing: what is written is kept."""
+
     def link(self, path: Path) -> None:
         """Give the file a name. Raises OSError."""
         link(self._descriptor, path)
@@ -225,8 +246,8 @@ class OutputLog(LogWriter):
 class TaskOutput:
     """The logs of one task: what it writes to stderr has one if it is kept apart."""
 
-    stdout: OutputLog
-    stderr: OutputLog | None = None
+    stdout: LogWriter
+    stderr: LogWriter | None = None
 
     def facts(self) -> dict[str, int]:
         """Return what a task's record says of them."""
@@ -235,6 +256,19 @@ class TaskOutput:
             apart = self.stderr.facts()
             facts |= {f"stderr_{name}": value for name, value in apart.items()}
         return facts
+
+    def ended(self) -> dict[str, Any]:
+        """Return what the record says of them at the end; a short one it has itself.
+
+        Otherwise all is kept by then, or counted as dropped.
+        """
+        short = self.stdout.short() if self.stderr is None else None
+        if short is not None:
+            return {"end_offset": len(short), "dropped_bytes": 0, "output": short}
+        self.stdout.settle()
+        if self.stderr is not None:
+            self.stderr.settle()
+        return {**self.facts(), "output": None}
 
     def sinks(self, on_overflow: Callable[[], None] | None) -> tuple[Sink, Sink | None]:
         """Return what appends to each, and tells where more comes than is kept."""
@@ -254,35 +288,6 @@ class TaskOutput:
             self.stderr.close()
 
 
-class ShortOutput:
-    """What is read of an output that its task's record has, as of a file."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def end_offset(self) -> int:
-        """Return how many bytes were written."""
-        return len(self._data)
-
-    def read(self, offset: int, limit: int) -> Chunk:
-        """Return up to `limit` bytes from `offset`."""
-        return Chunk(offset, self._data[offset : offset + limit])
-
-    def read_until_gap(self, offset: int, limit: int) -> Chunk:
-        """Return the same: there is no gap."""
-        return self.read(offset, limit)
-
-    def read_until(self, offset: int, end: int) -> Chunk:
-        """Return the bytes from `offset` to `end`."""
-        return self.read(offset, end - offset)
-
-
 class LogReader(ABC):
     """A reading end of an output; a context manager. Reads do not consume."""
 
@@ -295,6 +300,10 @@ class LogReader(ABC):
     @abstractmethod
     def end_offset(self) -> int:
         """Return how many bytes have been written so far."""
+
+    def knows_end(self) -> bool:
+        """Return whether the end is not behind one that it has said before."""
+        return True
 
     @abstractmethod
     def facts(self) -> dict[str, int]:
@@ -336,6 +345,28 @@ class LogReader(ABC):
             pieces.append(chunk.data)
             position = chunk.start + len(chunk.data)
         return Chunk(start, b"".join(pieces))
+
+
+class ShortOutput(LogReader):
+    """What is read of an output that its task's record has, as of a file."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def end_offset(self) -> int:
+        """Return how many bytes were written."""
+        return len(self._data)
+
+    def facts(self) -> dict[str, int]:
+        """Return what a task's record says of it."""
+        return {"end_offset": len(self._data), "dropped_bytes": 0}
+
+    def read(self, offset: int, limit: int) -> Chunk:
+        """Return up to `limit` bytes from `offset`."""
+        return Chunk(offset, self._data[offset : offset + limit])
 
 
 class OutputReader(LogReader):

@@ -2,8 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .job import end_of_task, state_of_stop
@@ -24,11 +24,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported: `total` pieces with figures, made as they are asked for."""
+    """What is reported: `total` pieces with figures, made as they are asked for.
+
+    `asked` is what it is made of, so that another process can.
+    """
 
     kind: str
     total: int
     pieces: Callable[[Wait], Iterator[Piece]]
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ReportJob:

@@ -8,7 +8,7 @@ from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines
 from .order import ANYWHERE, Origin, Place, Wish
-from .output import OutputFolder
+from .outputs import Outputs
 from .patience import Patience
 from .record import TaskRecord
 
@@ -38,7 +38,7 @@ class Runs:
         catalogue: Catalogue,
         backend: TaskBackend,
         store: TaskStore,
-        outputs: OutputFolder,
+        outputs: Outputs,
         line_count: int,
     ) -> None:
         self._catalogue = catalogue

@@ -26,11 +26,10 @@ from typing import Any
 
 from app.processes.cgroup import ControlGroup
 from app.processes.child import Child
-from app.processes.command import Command
-from app.processes.limits import Limits
 from app.processes.table import Process
 
 from .output_log import OutputLog, TaskOutput
+from .written_command import read_command
 
 READY = b"ready\n"
 GO = b"go\n"
@@ -79,7 +78,7 @@ class _Supervisor:
         self._output = TaskOutput(stdout, *stderr)
         self._group: ControlGroup | None = None
         self._child = Child(
-            _command(order["command"]),
+            read_command(order["command"]),
             mark=order["mark"],
             grace_seconds=order["grace_seconds"],
             of_group=self._of_group,
@@ -151,16 +150,6 @@ class _Supervisor:
 
 def _resumed(path: str) -> OutputLog:
     return OutputLog.resume(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-
-
-def _command(order: Mapping[str, Any]) -> Command:
-    stdin = order["stdin"]
-    given = {
-        "argv": tuple(order["argv"]),
-        "stdin": None if stdin is None else stdin.encode(),
-        "limits": Limits(**order["limits"]),
-    }
-    return Command(**{**order, **given})
 
 
 def _stop(child: Child, reason: str) -> Callable[..., None]:

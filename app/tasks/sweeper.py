@@ -21,7 +21,8 @@ from app.turn import take_turn
 
 from .command_job import MARK
 from .detached import DetachedRuns
-from .output import OutputFolder
+from .lost_hosts import LostHosts
+from .outputs import Outputs
 from .record import TaskRecord
 from .states import State
 from .worker import Worker
@@ -30,6 +31,8 @@ from .worker import Worker
 # and the time to kill together.
 INTERVAL_SECONDS = 2.0
 GRACE_SECONDS = 2.0
+# For hosts it is looked more often: they are silent for five seconds before that.
+LOOK_SECONDS = 1.0
 # How often what is old elsewhere is forgotten: tokens, the audit.
 HOUSEKEEPING_SECONDS = 60.0
 # Records removed in one transaction: others wait for it a few milliseconds.
@@ -53,16 +56,18 @@ class Retention:
 class Sweeper:
     """A thread that sweeps every two seconds, if it is this worker's turn.
 
+    Without a `host` it sweeps up after none, and does the rest alone.
     `take_over` sees to a task whose process is no more, if it is not lost by that;
-    `observe` is told every task that is.
+    `observe` is told every task that is. `lost_hosts` judges other hosts, where this is
+    to.
     """
 
     def __init__(
         self,
         *,
         store: TaskStore,
-        outputs: OutputFolder,
-        host: str,
+        outputs: Outputs,
+        host: str | None,
         lock_path: Path,
         retention: Retention,
         detached: DetachedRuns,
@@ -70,6 +75,7 @@ class Sweeper:
         housekeeping: Sequence[Callable[[], None]] = (),
         tell_missed: Callable[[], None] = lambda: None,
         observe: Callable[[TaskRecord], None] = lambda _task: None,
+        lost_hosts: LostHosts | None = None,
     ) -> None:
         self._store = store
         self._outputs = outputs
@@ -81,6 +87,8 @@ class Sweeper:
         self._housekeeping = housekeeping
         self._tell_missed = tell_missed
         self._observe = observe
+        self._lost_hosts = lost_hosts
+        self._interval_seconds = LOOK_SECONDS if lost_hosts else INTERVAL_SECONDS
         self._next_housekeeping = 0.0
         self._next_stray_look = 0.0
         self._closing = threading.Event()
@@ -101,22 +109,26 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Do one round, whoever's turn it is."""
-        self._end_lost()
+        if self._lost_hosts is not None:
+            self._lost_hosts.look()
+        if self._host is not None:
+            self._end_lost(self._host)
         self._tell_missed()
-        self._expire()
+        if self._host is not None:
+            self._expire(self._host)
         self._keep_house()
-        if time.monotonic() >= self._next_stray_look:
-            self._remove_strays()
+        if self._host is not None and time.monotonic() >= self._next_stray_look:
+            self._remove_strays(self._host)
             self._next_stray_look = time.monotonic() + STRAY_LOOK_SECONDS
 
     def _sweep_on(self) -> None:
         with ExitStack() as held:
             while not (turn := self._take_turn(held)):
-                if self._closing.wait(INTERVAL_SECONDS):
+                if self._closing.wait(self._interval_seconds):
                     return
             while turn:
                 self._sweep_once()
-                turn = not self._closing.wait(INTERVAL_SECONDS)
+                turn = not self._closing.wait(self._interval_seconds)
 
     def _take_turn(self, held: ExitStack) -> bool:
         """Take the lock, to be kept for as long as `held` is; False: another's turn."""
@@ -134,10 +146,12 @@ class Sweeper:
         except Exception:
             log.exception("sweep.failed")
 
-    def _end_lost(self) -> None:
+    def _end_lost(self, host: str) -> None:
         """End what dead workers' runs left, and say in their records that they are."""
         dead = []
-        for task in map(TaskRecord.from_row, self._store.unfinished(self._host)):
+        for task in map(TaskRecord.from_row, self._store.unfinished(host)):
+            if not task.worker:  # nobody has begun it
+                continue
             if Worker.parse(task.worker).is_alive():
                 self._detached.tell_cancelled(task)
             else:
@@ -154,28 +168,24 @@ class Sweeper:
 
     def _write_lost(self, task: TaskRecord) -> None:
         task_id = task.task_id
-        output = self._outputs.reopen_all(task_id)
         facts: dict[str, Any] = {"state": State.LOST, "reason": "worker_lost"}
-        if output is not None:
-            output.close()
-            facts |= output.facts()
+        facts |= self._outputs.left_by(task_id)
         if self._store.finish(task_id, finished=time.time(), **facts):
             self._observe(replace(task, **facts))
         self._detached.forget(task_id)
         self._outputs.tell(task_id)
 
-    def _expire(self) -> None:
+    def _expire(self, host: str) -> None:
         """Forget what is past its age, or past the number that is kept."""
         while task_ids := self._store.expired(
-            self._host,
+            host,
             finished_before=time.time() - self._retention.seconds,
             keep=self._retention.count,
             limit=BATCH,
         ):
             # Outputs first: a record without one is removed the next time, an
             # output without a record would stay.
-            for task_id in task_ids:
-                self._outputs.remove(task_id)
+            self._outputs.remove(*task_ids)
             self._store.remove(task_ids)
             if self._closing.wait(0):
                 return
@@ -186,15 +196,18 @@ class Sweeper:
             self._next_housekeeping = time.monotonic() + HOUSEKEEPING_SECONDS
             for forget in self._housekeeping:
                 forget()
+            if self._lost_hosts is not None:
+                self._lost_hosts.forget_old()
+                for host in self._lost_hosts.unswept():
+                    self._expire(host)
 
-    def _remove_strays(self) -> None:
+    def _remove_strays(self, host: str) -> None:
         """Remove outputs whose task was never admitted: its worker died before."""
         task_ids = self._outputs.task_ids(older_than_seconds=STRAY_SECONDS)
         for first in range(0, len(task_ids), BATCH):
             batch = task_ids[first : first + BATCH]
-            for task_id in set(batch) - self._store.known(batch):
-                self._outputs.remove(task_id)
-        unfinished = {row["task_id"] for row in self._store.unfinished(self._host)}
+            self._outputs.remove(*set(batch) - self._store.known(batch))
+        unfinished = {row["task_id"] for row in self._store.unfinished(host)}
         left = self._detached.task_ids(older_than_seconds=STRAY_SECONDS)
         for task_id in left - unfinished:
             self._detached.forget(task_id)

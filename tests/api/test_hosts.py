@@ -11,9 +11,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.host.samples import SampleWriter
+from app.version import VERSION
 from config.config import ProductionConfig
 from tests.api.callers import ADMIN, ANN, with_users
 from tests.api.checks import paths
+from tests.servers import wait_until
 
 PATH = "/v3/hosts/pelican/samples"
 
@@ -63,15 +65,115 @@ def ask(client: FlaskClient, **query: Any) -> Any:
     return client.get(PATH, auth=ANN, query_string=query).json
 
 
-def test_the_hosts_are_the_one_that_it_is_on(host: FlaskClient) -> None:
+def test_the_hosts_are_the_one_that_it_is_on(
+    make_app: Callable[..., Flask],
+) -> None:
+    settings = {
+        "BELLHOP_HOST": "pelican",
+        "BELLHOP_LABELS": "role=web,rack=b 2",
+        "EXEC_MAX_RUNNING": "3",
+        "EXEC_MAX_QUEUED": "5",
+    }
+    host = with_users(make_app(ProductionConfig, **settings))
     [index] = [
         link["href"]
         for link in host.get("/v3/").json["links"]
         if link["rel"] == "hosts"
     ]
-    assert host.get(index, auth=ANN).json == {
-        "hosts": [{"host": "pelican", "links": [{"rel": "samples", "href": PATH}]}]
-    }
+    [found] = host.get(index, auth=ANN).json["hosts"]
+    assert found["host"] == "pelican"
+    assert found["labels"] == {"role": "web", "rack": "b 2"}
+    assert (found["alive"], found["draining"]) == (True, False)
+    assert found["seconds_since_seen"] == 0
+    assert found["version"] == VERSION
+    assert found["capacity"]["exec"] == {"running": 3, "queued": 5}
+    assert found["running"] == found["queued"] == {"exec": 0, "iostat": 0, "sms": 0}
+    assert found["readings"].keys() == {"uptime_seconds", "load", "users"}
+    [itself] = [link["href"] for link in found["links"] if link["rel"] == "self"]
+    again = host.get(itself, auth=ANN).json
+    fleeting = ("seen", "readings")
+    assert {**again, **{name: found[name] for name in fleeting}} == found
+
+
+def test_what_runs_and_waits_on_a_host_is_counted(
+    make_app: Callable[..., Flask],
+) -> None:
+    host = with_users(
+        make_app(ProductionConfig, EXEC_MAX_RUNNING="1", EXEC_ALLOW_SHELL="1")
+    )
+    [found] = host.get("/v3/hosts/", auth=ANN).json["hosts"]
+    hrefs = [
+        host.post(
+            "/v3/exec/",
+            auth=ADMIN,
+            json={"argv": ["sleep", "60"]},
+        ).headers["Location"]
+        for _ in range(3)
+    ]
+    href = f"/v3/hosts/{found['host']}"
+    now = host.get(href, auth=ANN).json
+    for each in reversed(hrefs):
+        assert host.delete(each, auth=ADMIN).status_code == 204
+    later = host.get(href, auth=ANN).json
+    assert (now["running"]["exec"], now["queued"]["exec"]) == (1, 2)
+    assert (later["running"]["exec"], later["queued"]["exec"]) == (0, 0)
+
+
+def test_a_drained_host_says_so(host: FlaskClient) -> None:
+    host.application.extensions["bellhop"].drain.begin()
+    assert host.get("/v3/hosts/pelican", auth=ANN).json["draining"]
+
+
+def test_its_uptime_is_that_of_the_host(host: FlaskClient) -> None:
+    path = "/v3/hosts/pelican/uptime/"
+    found, as_before = (host.get(each, auth=ANN).json for each in (path, "/v3/uptime/"))
+    assert found.keys() == as_before.keys()
+    assert abs(found["seconds"] - as_before["seconds"]) < 60
+    text = host.get(path, auth=ANN, headers={"Accept": "text/plain"})
+    assert text.content_type.startswith("text/plain")
+    assert "load average" in text.text
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_report_of_its_disks_is_a_task_there(host: FlaskClient, method: str) -> None:
+    path = "/v3/hosts/pelican/iostat/?count=1"
+    answer = getattr(host, method)(path, auth=ANN)
+    assert answer.status_code == 201
+    href = answer.headers["Location"]
+    assert answer.json["links"] == [{"rel": "task", "href": href}]
+    wait_until(lambda: "finished" in host.get(href, auth=ANN).json)
+    task = host.get(href, auth=ANN).json
+    assert (task["state"], task["kind"], task["host"]) == (
+        "SUCCESS",
+        "iostat",
+        "pelican",
+    )
+
+
+def test_a_report_with_a_key_is_started_once_on_one_host(host: FlaskClient) -> None:
+    path, key = "/v3/hosts/{}/iostat/", {"Idempotency-Key": "one"}
+    first, again = (
+        host.post(path.format("pelican"), auth=ANN, headers=key) for _ in range(2)
+    )
+    elsewhere = host.post(path.format("elsewhere"), auth=ANN, headers=key)
+    assert first.status_code == again.status_code == 201
+    assert first.json == again.json
+    assert elsewhere.status_code in (404, 422)
+
+
+def test_a_report_that_asks_for_too_much_is_refused(host: FlaskClient) -> None:
+    answer = host.get("/v3/hosts/pelican/iostat/?count=0&wait=x", auth=ANN)
+    assert answer.status_code == 400
+    assert set(paths(answer)) == {"count", "wait"}
+
+
+@pytest.mark.parametrize("path", ["", "/uptime/", "/iostat/"])
+def test_of_another_host_nothing_is_known(host: FlaskClient, path: str) -> None:
+    for name in ("elsewhere", "PELICAN", "pelican%20"):
+        answer = host.get(f"/v3/hosts/{name}{path}", auth=ADMIN)
+        assert answer.status_code == 404
+        assert answer.json["type"] == "urn:bellhop:problem:host-not-found"
+        assert host.head(f"/v3/hosts/{name}{path}", auth=ADMIN).status_code == 404
 
 
 def test_a_service_that_has_just_begun_has_no_samples(host: FlaskClient) -> None:

@@ -42,6 +42,14 @@ V3 = """
                               none user read exec sms  all  admin every only less void
 GET uptime                    401  200  200  403  403  200  200   200   403  200  403
 GET hosts                     401  200  200  403  403  200  200   200   403  200  403
+GET a host                    401  200  200  403  403  200  200   200   403  200  403
+GET another host              401  404  404  403  403  404  404   404   403  404  403
+GET a host's uptime           401  200  200  403  403  200  200   200   403  200  403
+GET another host's uptime     401  404  404  403  403  404  404   404   403  404  403
+GET a host's iostat           401  201  403  201  403  201  201   201   403  201  403
+HEAD a host's iostat          401  201  403  201  403  201  201   201   403  201  403
+POST a host's iostat          401  201  403  201  403  201  201   201   403  201  403
+POST another host's iostat    401  404  403  404  403  404  404   404   403  404  403
 GET samples                   401  200  200  403  403  200  200   200   403  200  403
 GET another host's samples    401  404  404  403  403  404  404   404   403  404  403
 GET commands                  401  200  200  403  403  200  200   200   403  200  403
@@ -198,6 +206,12 @@ class Stage:
             return f"{sms.rstrip('/')}/{message_id}"
         return {
             "hosts": "/v3/hosts/",
+            "a host": f"/v3/hosts/{host}",
+            "another host": "/v3/hosts/elsewhere",
+            "a host's uptime": f"/v3/hosts/{host}/uptime/",
+            "another host's uptime": "/v3/hosts/elsewhere/uptime/",
+            "a host's iostat": f"/v3/hosts/{host}/iostat/",
+            "another host's iostat": "/v3/hosts/elsewhere/iostat/",
             "samples": f"/v3/hosts/{host}/samples",
             "another host's samples": "/v3/hosts/elsewhere/samples",
             "tasks": "/v3/task/",

@@ -62,6 +62,8 @@ WRITES: list[tuple[str, str, Any, int]] = [
     ("DELETE", "/v3/users/ann/tokens/none", None, 404),
     ("POST", "/v3/users/ann/signing-key", None, 201),
     ("DELETE", "/v3/users/eve", None, 204),
+    ("GET", "/v3/hosts/elsewhere/iostat/", None, 404),
+    ("POST", "/v3/hosts/elsewhere/iostat/", None, 404),
     ("GET", "/v2/iostat/", None, 201),
     ("POST", "/v2/iostat/", None, 201),
     ("DELETE", "/v2/task/no-task", None, 404),

@@ -230,7 +230,7 @@ def test_many_viewers_leave_one_sampler_and_the_service_well(service: Server) ->
                 ended.wait(1)
 
     [host] = service.get("/v3/hosts/", cookies=answer.cookies).json()["hosts"]
-    href = host["links"][0]["href"]
+    [href] = [link["href"] for link in host["links"] if link["rel"] == "samples"]
     newest = service.get(f"{href}?limit=1", cookies=answer.cookies).json()["samples"]
     begun = newest[-1]["time"]
     viewers = [threading.Thread(target=view) for _ in range(VIEWERS)]

@@ -30,7 +30,7 @@ from app.errors import (
     WaitersExceeded,
 )
 from app.host.iostat import Sample, iostat_samples, render_header, render_sample
-from app.moment import rfc3339
+from app.tasks.order import ANYWHERE, Place
 
 
 class Uptime(BaseResource):
@@ -52,18 +52,8 @@ class Uptime(BaseResource):
 
     def get(self) -> Response:
         """Return them, or the bare line where plain text is preferred."""
-        uptime = services().uptime.read()
-        if prefers_text():
-            return render_text(uptime.line)
-        return render_json(
-            {
-                "uptime": uptime.line,
-                "seconds": uptime.seconds,
-                "boot_time": rfc3339(uptime.boot_time),
-                "users": uptime.users,
-                "load": uptime.load,
-            }
-        )
+        uptime = services().host_readings.uptime()
+        return render_text(uptime["uptime"]) if prefers_text() else render_json(uptime)
 
 
 class Iostat(BaseResource):
@@ -134,24 +124,31 @@ class IostatTask(BaseResource):
         for method, headers in {"get": (), "post": (IDEMPOTENCY_KEY,)}.items()
     }
 
-    def get(self, query: dict[str, int]) -> Response:
-        """Start the task."""
+    def get(self, query: dict[str, int], host: str | None = None) -> Response:
+        """Start the task, on a host if that is named."""
         count, wait_seconds = self._checked_times(query)
+        place = ANYWHERE if host is None else Place(services().hosts.get(host).name)
 
         def start() -> Response:
             task = services().start_iostat(
-                count=count, wait_seconds=wait_seconds, origin=origin()
+                count=count, wait_seconds=wait_seconds, origin=origin(), place=place
             )
-            note(target=f"count {count}, wait {wait_seconds}", task_id=task.task_id)
+            target = f"count {count}, wait {wait_seconds}"
+            note(
+                target=target if host is None else f"{target}, host {host}",
+                task_id=task.task_id,
+            )
             return _started(task.task_id)
 
-        return once(None, start, _started)
+        return once(host, start, _started)
 
     post = get
 
-    def head(self, query: dict[str, int]) -> Response:
-        """Check the query and start nothing."""
+    def head(self, query: dict[str, int], host: str | None = None) -> Response:
+        """Check the query, and the host if that is named, and start nothing."""
         self._checked_times(query)
+        if host is not None:
+            services().hosts.get(host)
         return render_head(201)
 
     def _checked_times(self, query: dict[str, int]) -> tuple[int, int]:

@@ -26,6 +26,11 @@ def an_array(items: Document) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 
+def by_name(values: Document) -> dict[str, Any]:
+    """Return the schema of an object whose members are all alike, by any names."""
+    return {"type": "object", "additionalProperties": values}
+
+
 def or_null(kind: Document) -> dict[str, Any]:
     """Return the schema of what may be unknown."""
     return {**kind, "type": [kind["type"], "null"]}

@@ -1,6 +1,7 @@
 """How the host is and was: what is asked for, and what is answered."""
 
 from app.api.schemas.answer import (
+    BOOLEAN,
     INTEGER,
     NUMBER,
     STRING,
@@ -8,10 +9,12 @@ from app.api.schemas.answer import (
     a,
     an_array,
     an_object,
+    by_name,
     or_null,
 )
 from app.host.samples import KEPT
 from app.schema import Schema
+from app.version import VERSION
 
 SAMPLES_QUERY = Schema(
     {
@@ -83,7 +86,26 @@ _SAMPLE = {
 
 _HOST = {
     "host": "pelican",
-    "links": [{"rel": "samples", "href": "/v3/hosts/pelican/samples"}],
+    "labels": {"role": "web"},
+    "alive": True,
+    "draining": False,
+    "seen": "2026-11-20T12:22:59.505390Z",
+    "seconds_since_seen": 0.412,
+    "version": VERSION,
+    "running": {"exec": 2, "iostat": 0, "sms": 0},
+    "queued": {"exec": 0, "iostat": 0, "sms": 0},
+    "capacity": {
+        "exec": {"running": 8, "queued": 64},
+        "iostat": {"running": 4, "queued": 0},
+        "sms": {"running": 4, "queued": 64},
+    },
+    "readings": {"uptime_seconds": 540.52, "load": [0.1, 0.2, 0.3], "users": 1},
+    "links": [
+        {"rel": "self", "href": "/v3/hosts/pelican"},
+        {"rel": "uptime", "href": "/v3/hosts/pelican/uptime/"},
+        {"rel": "iostat", "href": "/v3/hosts/pelican/iostat/"},
+        {"rel": "samples", "href": "/v3/hosts/pelican/samples"},
+    ],
 }
 _SECOND = {
     "time": "2026-11-20T12:22:59.505Z",
@@ -135,8 +157,32 @@ ANSWERS = {
         ),
         "examples": [{"iostat": "Linux 6.1.0 (pelican) …\n", "samples": [_SAMPLE]}],
     },
+    "Host": {
+        **an_object(
+            host=STRING,
+            labels=by_name(STRING),
+            alive=BOOLEAN,
+            draining=BOOLEAN,
+            seen=TIME,
+            seconds_since_seen=NUMBER,
+            version=STRING,
+            running=by_name(INTEGER),
+            queued=by_name(INTEGER),
+            capacity=by_name(an_object(running=INTEGER, queued=INTEGER)),
+            readings=an_object(
+                optional={
+                    "uptime_seconds": NUMBER,
+                    "load": _LOAD,
+                    "users": or_null(INTEGER),
+                }
+            ),
+            links=an_array(a("Link")),
+        ),
+        "description": "As its worker said when it was last seen; tasks by kind.",
+        "examples": [_HOST],
+    },
     "Hosts": {
-        **an_object(hosts=an_array(an_object(host=STRING, links=an_array(a("Link"))))),
+        **an_object(hosts=an_array(a("Host"))),
         "examples": [{"hosts": [_HOST]}],
     },
     "HostSamples": {

@@ -11,7 +11,7 @@ from app.finding import Finding
 from app.host.clock import Clock
 from app.services import Services
 
-from . import catalogue, doors, folders, host, messages, records
+from . import catalogue, doors, folders, host, messages, records, streams
 
 
 def inspect(
@@ -26,6 +26,7 @@ def inspect(
     seen = records.see(services.database)
     yield from doors.findings(settings, open_routes)
     yield from folders.findings(settings, services.outputs)
+    yield from streams.findings(services.outputs)
     yield from records.findings(seen, services, settings)
     yield from catalogue.findings(services, settings, knows_users=seen.is_current)
     yield from messages.findings(services, settings)

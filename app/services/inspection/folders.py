@@ -12,6 +12,7 @@ from app.errors import StorageUnavailable
 from app.finding import Finding
 from app.host.mounts import file_system_of
 from app.tasks.output import OutputFolder
+from app.tasks.outputs import Outputs
 
 from .reasons import reason
 from .rights import is_for_owner_alone, mode_of
@@ -27,15 +28,17 @@ _OF_NETWORK = {
 _SECRETS = ("secret_key", "sms_receipts_secret")
 
 
-def findings(settings: Mapping[str, Any], outputs: OutputFolder) -> Iterator[Finding]:
+def findings(settings: Mapping[str, Any], outputs: Outputs) -> Iterator[Finding]:
     """Give what there is to say of the folder, which is there already."""
     folder = Path(settings["INSTANCE_PATH"])
+    kept = outputs if isinstance(outputs, OutputFolder) else None
+    log_bytes = kept.log_bytes if kept else 0
     found = [
         *_of_owner(folder),
         *_of_rights(folder),
         *_of_kind(folder),
-        *_of_space(folder, settings["EXEC_MAX_RUNNING"] * outputs.log_bytes),
-        *_of_writing(folder, outputs),
+        *_of_space(folder, settings["EXEC_MAX_RUNNING"] * log_bytes),
+        *_of_writing(folder, kept),
     ]
     yield from found or [Finding("instance folder", f"{folder} can be used")]
 
@@ -80,11 +83,12 @@ def _of_space(folder: Path, needed: int) -> Iterator[Finding]:
         yield Finding.note("free space", words, "make room before it is needed")
 
 
-def _of_writing(folder: Path, outputs: OutputFolder) -> Iterator[Finding]:
+def _of_writing(folder: Path, outputs: OutputFolder | None) -> Iterator[Finding]:
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"\0")
-        outputs.check()
+        if outputs is not None:
+            outputs.check()
     except (OSError, StorageUnavailable) as error:
         words = f"{folder} cannot be written: {reason(error)}"
         remedy = "make room, mount it for writing, or give it to this user"

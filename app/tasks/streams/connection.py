@@ -20,6 +20,7 @@ __all__ = [
     "RedisError",
     "ResponseError",
     "connect",
+    "run_of",
     "translated",
 ]
 
@@ -40,6 +41,11 @@ def connect(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+
+
+def run_of(client: Redis) -> str:
+    """Return which run of the server this is: another one after each start."""
+    return str(client.info("server")["run_id"])
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """How an output stands in Redis.
 
-    bellhop:{task}:stdout         hash: head and tail (sizes), end, dropped
+    bellhop:{task}:stdout         hash: head and tail (sizes), end, dropped; server
     bellhop:{task}:stdout:head    stream: the first bytes, never cut
     bellhop:{task}:stdout:tail    stream: what follows, cut from the front
 
@@ -8,6 +8,9 @@ The id of an entry is the offset of its end: what a reader at offset o wants nex
 first entry after `o`. Where an entry begins, its length tells; so a hole between two is
 seen as exactly what it is. All that is changed of an output is changed in one
 transaction, and told on the channel of the hash's name.
+
+`server` is the run of the server that was told: after a restart it may have forgotten
+what came last, until the writer has told it again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +22,9 @@ ENTRY_BYTES = 32 * 1024
 
 #: The only field of an entry.
 FIELD = "b"
+
+#: The field of the hash that says which run of the server was told.
+SERVER = "server"
 
 
 @dataclass(frozen=True)

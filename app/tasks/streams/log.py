@@ -43,6 +43,7 @@ class StreamLog(LogWriter):
         self._known = 0
         self._holes: Holes = ()
         self._told: State | None = None  # what the hash has
+        self._is_asked_for = False  # what there is of it, by the sender
         self._has_begun = False
 
     @property
@@ -70,7 +71,7 @@ class StreamLog(LogWriter):
         """Return all that was written, if it is short."""
         return bytes(self._short) if len(self._short) <= SHORT_BYTES else None
 
-    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+    def settle(self, seconds: float = CLOSE_SECONDS) -> None:
         """Wait for so long until all is sent; what is not by then is dropped.
 
         The facts stay as they are then; the server forgets the output in time.
@@ -80,6 +81,20 @@ class StreamLog(LogWriter):
             self._sender.forget(self)
             self._drop(len(self._pending))
 
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Settle it, if that is still to be done, and have who follows it look."""
+        self.settle(seconds)
+        self._tell()
+
+    def discard(self) -> None:
+        """Have the server forget it, after whatever is on its way there, and tell."""
+        with self._sender.lock:
+            self._sender.forget(self)
+            was_sent = self._is_asked_for
+        if was_sent:
+            self._sender.say("UNLINK", *self._keys)
+        self._tell()
+
     def next_parcel(self) -> Parcel | None:
         """Return what is to be sent, if there is something; under the lock."""
         data = bytes(self._pending[:SEND_BYTES])
@@ -87,6 +102,7 @@ class StreamLog(LogWriter):
         state = self._state(start + len(data))
         if not data and state == self._told:
             return None
+        self._is_asked_for = True
         is_first = not self._has_begun
         return Parcel(self._keys, start, data, state, is_first, self._holes)
 
@@ -106,6 +122,9 @@ class StreamLog(LogWriter):
     def tell_again(self) -> None:
         """Have all that is so told again, though it has been told; under the lock."""
         self._told = None
+
+    def _tell(self) -> None:
+        self._sender.say("PUBLISH", self._keys.channel, "")
 
     @property
     def _pending_start(self) -> int:

@@ -1,13 +1,21 @@
 """The outputs of tasks that are kept in Redis or Valkey, as a folder keeps others."""
 
+from contextlib import suppress
+from itertools import chain, product
+
+import structlog
+
+from app.errors import StorageUnavailable
 from app.tasks.output import STDOUT, STREAMS
 
-from .connection import Redis, connect, translated
+from .connection import Redis, RedisError, connect, translated
 from .layout import Keys
 from .log import StreamLog
 from .notices import StreamNotices
 from .reader import StreamReader, find_state
 from .sender import Sender
+
+log = structlog.get_logger(__name__)
 
 
 class StreamOutputs:
@@ -25,7 +33,13 @@ class StreamOutputs:
         self._sender = Sender(self._client, keep_seconds=keep_seconds)
         self.notices = StreamNotices(self._client)
 
-    def create(self, task_id: str, stream: str = STDOUT) -> StreamLog:
+    def create(
+        self,
+        task_id: str,
+        stream: str = STDOUT,
+        *,
+        takes_space: bool = True,  # noqa: ARG002 - what is not written takes none
+    ) -> StreamLog:
         """Return a new output; what was kept under its name is no more.
 
         It is there for readers once the server answers, which is not waited for.
@@ -34,6 +48,33 @@ class StreamOutputs:
         output = StreamLog(Keys.of(task_id, stream), self._sender, **sizes)
         self._sender.add(output)
         return output
+
+    def create_unnamed(self) -> None:
+        """Return None: an output is made faster than a name could be given to it."""
+
+    def name(self, output: StreamLog, task_id: str) -> None:
+        """Do nothing: all have their names from the beginning."""
+
+    def give_back(self, output: StreamLog) -> None:
+        """Have an output forgotten that a record has in it, and tell who follows it."""
+        output.discard()
+
+    def left_by(self, task_id: str) -> dict[str, int]:
+        """Return what a record is to say of the outputs that a dead writer left.
+
+        Where the server is away, nothing: that is no reason to leave the task's end
+        open, which who reads the output later finds longer.
+        """
+        facts = dict[str, int]()
+        try:
+            for stream, prefix in zip(STREAMS, ("", "stderr_"), strict=True):
+                if reader := self.open(task_id, stream):
+                    found = reader.facts().items()
+                    facts |= {prefix + name: value for name, value in found}
+        except StorageUnavailable as error:
+            cause = str(error.__cause__)
+            log.warning("output.end_not_known", task_id=task_id, error=cause)
+        return facts
 
     def open(
         self, task_id: str, stream: str = STDOUT, *, end_offset: int = 0
@@ -49,29 +90,34 @@ class StreamOutputs:
             return None
         return StreamReader(self._client, keys, state, end_offset=end_offset)
 
-    def channel(self, task_id: str, stream: str = STDOUT) -> str:
-        """Return what to wait for with `notices`."""
+    def watched(self, task_id: str, stream: str = STDOUT) -> str:
+        """Return the channel to wait for with `notices`."""
         return Keys.of(task_id, stream).channel
 
     def tell(self, task_id: str) -> None:
         """Have those look who wait for a task's output: its record has changed.
 
-        Raises StorageUnavailable.
+        Where the server is away, they look by themselves.
         """
-        with translated():
+        with suppress(RedisError):
             for stream in STREAMS:
-                self._client.publish(self.channel(task_id, stream), "")
+                self._client.publish(self.watched(task_id, stream), "")
 
-    def remove(self, task_id: str) -> None:
-        """Remove a task's outputs if there are any. Raises StorageUnavailable."""
-        keys = [key for stream in STREAMS for key in Keys.of(task_id, stream)]
-        with translated():
-            self._client.unlink(*keys)
+    def remove(self, *task_ids: str) -> None:
+        """Remove tasks' outputs if there are any. Raises StorageUnavailable."""
+        outputs = (Keys.of(*each) for each in product(task_ids, STREAMS))
+        if keys := list(chain.from_iterable(outputs)):
+            with translated():
+                self._client.unlink(*keys)
+
+    def task_ids(self, *, older_than_seconds: float) -> list[str]:  # noqa: ARG002
+        """Return none: the server itself forgets what nobody remembers."""
+        return []
 
     def check(self) -> None:
-        """Raise StorageUnavailable where the server does not answer."""
+        """Raise StorageUnavailable where the server takes nothing now."""
         with translated():
-            self._client.ping()
+            self._client.set("bellhop:check", "", ex=1)
 
     def close(self) -> None:
         """End the threads and the connections; outputs that are open lose the rest."""

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from .connection import ResponseError
 from .holes import Holes
-from .layout import FIELD, Keys, State, entries, entry_id
+from .layout import FIELD, SERVER, Keys, State, entries, entry_id
 
 # What the server says of an entry that it has already.
 _HAS_IT = "equal or smaller"
@@ -23,7 +23,7 @@ class Parcel:
     is_first: bool
     holes: Holes  # of what was known before
 
-    def queue(self, pipe: Any, *, keep_seconds: int) -> int:
+    def queue(self, pipe: Any, *, keep_seconds: int, server: str) -> int:
         """Add the commands to a transaction; return how many they are.
 
         The answer to the first one is the end that the server knew before.
@@ -38,7 +38,7 @@ class Parcel:
         least = entry_id(self.state.oldest + 1)
         pipe.execute_command("XTRIM", self.keys.tail, "MINID", least)
         fields = [word for field in self.state.fields().items() for word in field]
-        pipe.execute_command("HSET", self.keys.facts, *fields)
+        pipe.execute_command("HSET", self.keys.facts, *fields, SERVER, server)
         for key in self.keys:
             pipe.execute_command("EXPIRE", key, keep_seconds)
         pipe.execute_command("PUBLISH", self.keys.channel, "")

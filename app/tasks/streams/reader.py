@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from app.tasks.output_log import Chunk, LogReader
 
-from .connection import Redis, translated
-from .layout import ENTRY_BYTES, FIELD, FIELDS, Keys, State
+from .connection import Redis, run_of, translated
+from .layout import ENTRY_BYTES, FIELD, FIELDS, SERVER, Keys, State
 
 #: The most entries that are asked for at once.
 MOST_ENTRIES: Final = 256
@@ -44,6 +44,12 @@ class StreamReader(LogReader):
         """Return how many bytes have been written so far."""
         self._state = find_state(self._client, self._keys) or self._state
         return max(self._least_end, self._state.end)
+
+    def knows_end(self) -> bool:
+        """Return whether its writer has told it to the server as that runs now."""
+        with translated():
+            told = self._client.hget(self._keys.facts, SERVER)
+            return told == run_of(self._client).encode()
 
     def facts(self) -> dict[str, int]:
         """Return what a task's record would say of its output now."""

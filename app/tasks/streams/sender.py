@@ -6,13 +6,13 @@ goes at once, a flood in large pieces.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 import structlog
 
-from .connection import Redis, RedisError
+from .connection import Redis, RedisError, run_of
 from .parcel import Parcel, Source
 
 #: Between requests that have little in them: what is written meanwhile goes in one.
@@ -39,11 +39,13 @@ class Sender:
         self._work = threading.Condition(self.lock)
         self._answer = threading.Condition(self.lock)
         self._sources: list[Source] = []
+        self._words: list[Sequence[str]] = []
         self._thread: threading.Thread | None = None
         self._is_idle = False
         self._is_away = False
         self._is_closed = False
         self._next_beat = 0.0
+        self._server = ""  # which run of it answers, once it was asked; the thread's
 
     def add(self, source: Source) -> None:
         """Send what an output has from now on, until it is forgotten."""
@@ -60,6 +62,18 @@ class Sender:
         """Send nothing more of an output; under the lock."""
         if source in self._sources:
             self._sources.remove(source)
+
+    def say(self, *command: str) -> None:
+        """Send a command after all that is on its way, once if it comes to that.
+
+        What would be told is seen a little later without it, and what is not removed
+        expires.
+        """
+        with self.lock:
+            if self._thread is not None:
+                self._words.append(command)
+                self._is_idle = False
+                self._work.notify()
 
     def wake(self) -> None:
         """Have what is there sent; under the lock."""
@@ -86,8 +100,8 @@ class Sender:
 
     def _run(self) -> None:
         try:
-            while parcels := self._next():
-                self._send(parcels)
+            while work := self._next():
+                self._send(*work)
         except Exception:
             log.exception("output.sender_ended")
         finally:
@@ -99,18 +113,20 @@ class Sender:
         self._is_closed = self._is_away = True
         self._answer.notify_all()
 
-    def _next(self) -> dict[Source, Parcel]:
-        """Wait for something to send; nothing means that this is the end."""
+    def _next(self) -> tuple[dict[Source, Parcel], list[Sequence[str]]] | None:
+        """Wait for something to send; None means that this is the end."""
         with self.lock:
             while not self._is_closed:
                 self._beat()
-                if parcels := dict(islice(self._parcels(), MOST_PARCELS)):
+                parcels = dict(islice(self._parcels(), MOST_PARCELS))
+                words, self._words = self._words, []
+                if parcels or words:
                     # Who is served goes to the back of the line.
                     self._sources.sort(key=parcels.__contains__)
-                    return parcels
+                    return parcels, words
                 self._is_idle = True
                 self._work.wait(self._next_beat - time.monotonic())
-            return {}
+            return None
 
     def _parcels(self) -> Iterator[tuple[Source, Parcel]]:
         for source in self._sources:
@@ -121,12 +137,15 @@ class Sender:
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + BEAT_SECONDS
+        self._server = ""
         for source in self._sources:
             source.tell_again()
 
-    def _send(self, parcels: dict[Source, Parcel]) -> None:
+    def _send(
+        self, parcels: dict[Source, Parcel], words: Sequence[Sequence[str]]
+    ) -> None:
         try:
-            ends = self._request(list(parcels.values()))
+            ends = self._request(list(parcels.values()), words)
         except RedisError as error:
             self._failed(error)
             return
@@ -137,15 +156,26 @@ class Sender:
                     source.arrived(parcel, end)
             self._answer.notify_all()
         if sum(len(parcel.data) for parcel in parcels.values()) < LITTLE_BYTES:
-            time.sleep(PAUSE_SECONDS)
+            self._pause()
 
-    def _request(self, parcels: list[Parcel]) -> list[int]:
+    def _pause(self) -> None:
+        """Let little things gather, unless there is something to be told of an end."""
+        with self.lock:
+            self._work.wait_for(lambda: self._words or self._is_closed, PAUSE_SECONDS)
+
+    def _request(
+        self, parcels: list[Parcel], words: Sequence[Sequence[str]]
+    ) -> list[int]:
         """Send parcels, all or nothing; return where each output ended before."""
+        self._server = self._server or run_of(self._client)
         with self._client.pipeline(transaction=True) as pipe:
-            keep_seconds = self._keep_seconds
+            keep, server = self._keep_seconds, self._server
             counts = [
-                parcel.queue(pipe, keep_seconds=keep_seconds) for parcel in parcels
+                parcel.queue(pipe, keep_seconds=keep, server=server)
+                for parcel in parcels
             ]
+            for command in words:
+                pipe.execute_command(*command)
             answers = iter(pipe.execute(raise_on_error=False))
         return [
             parcel.end_before(list(islice(answers, count)))
@@ -154,6 +184,7 @@ class Sender:
 
     def _failed(self, error: RedisError) -> None:
         """Note that the server is away, and wait before it is asked again."""
+        self._server = ""
         with self.lock:
             if not self._is_away:
                 log.warning("output.server_away", error=str(error))

@@ -64,7 +64,9 @@ def store(database):
 def outputs(tmp_path):
     path = tmp_path / "output"
     path.mkdir()
-    return OutputFolder(path, head_bytes=HEAD_BYTES, tail_bytes=TAIL_BYTES)
+    outputs = OutputFolder(path, head_bytes=HEAD_BYTES, tail_bytes=TAIL_BYTES)
+    yield outputs
+    outputs.close()
 
 
 @pytest.fixture

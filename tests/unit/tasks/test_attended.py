@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from app.errors import CapacityExceeded, InvalidInput, StorageUnavailable
-from app.tasks import command_job, output, thread_backend
+from app.tasks import command_job, output, runner
 from app.tasks.lookup import Lookup
 from app.tasks.order import Order, Origin
 from app.tasks.output_log import SHORT_BYTES, OutputLog
@@ -41,7 +41,7 @@ def run_threads():
 
 
 def test_one_that_ends_in_time_has_no_thread_of_its_own(attend, record_of, monkeypatch):
-    monkeypatch.setattr(thread_backend.ThreadBackend, "_start_thread", None)
+    monkeypatch.setattr(runner.Runner, "_start_thread", None)
     for script, code in (("echo a", 0), ("exit 3", 3), ("sleep 0.3", 0)):
         record, _ = attend(script, Patience(20))
         assert record.returncode == code
@@ -140,7 +140,7 @@ class TestTrouble:
         def fail(*args, **values):
             raise StorageUnavailable from OSError("away")
 
-        monkeypatch.setattr(thread_backend, "RETRY_SECONDS", 0.05)
+        monkeypatch.setattr(runner, "RETRY_SECONDS", 0.05)
         with monkeypatch.context() as patch:
             patch.setattr(store, "finish", fail)
             record, seconds = attend("echo a", Patience(0.3))
@@ -306,9 +306,9 @@ class TestShortOutput:
         record, _ = attend("echo a", Patience(20))
         assert files() == [record.task_id]
 
-    def test_a_worker_keeps_few_of_them(self, backend, outputs, attend):
+    def test_a_worker_keeps_few_of_them(self, outputs, attend):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: attend("echo a", Patience(20)), range(24)))
         assert 1 <= outputs._spare.qsize() <= output._SPARE_FILES
-        backend.close(seconds=5)
+        outputs.close()
         assert outputs._spare.empty()

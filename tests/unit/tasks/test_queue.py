@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from app.errors import CapacityExceeded, ShuttingDown, StorageUnavailable
 from app.storage.idempotency_store import IdempotencyStore
-from app.tasks import thread_backend, waiting_line
+from app.tasks import runner, waiting_line
 from app.tasks.kept_requests import KeptRequests
 from app.tasks.order import Order, Origin
 from app.tasks.states import State
@@ -356,7 +356,7 @@ class TestTrouble:
             return call
 
         monkeypatch.setattr(waiting_line, "LOOK_SECONDS", 0.05)
-        monkeypatch.setattr(thread_backend, "RETRY_SECONDS", 0.05)
+        monkeypatch.setattr(runner, "RETRY_SECONDS", 0.05)
         for name in ("claim", "finish", "start"):
             monkeypatch.setattr(store, name, may_fail(getattr(store, name)))
         backend = place.make(max_running=1, max_queued=2)

@@ -15,7 +15,7 @@ from app.errors import CapacityExceeded, ShuttingDown, SlotBusy, StorageUnavaila
 from app.processes.child import Child
 from app.storage import engine
 from app.storage.task_store import Room
-from app.tasks import thread_backend
+from app.tasks import runner
 from app.tasks.notices import Notices
 from app.tasks.order import Order, Origin
 from app.tasks.output import OutputFolder
@@ -307,7 +307,7 @@ class TestWithoutTheDatabase:
     @pytest.fixture(autouse=True)
     def little_patience(self, monkeypatch):
         monkeypatch.setattr(engine, "BUSY_SECONDS", 0.1)
-        monkeypatch.setattr(thread_backend, "RETRY_SECONDS", 0.05)
+        monkeypatch.setattr(runner, "RETRY_SECONDS", 0.05)
 
     @pytest.fixture
     def lock_database(self, tmp_path):

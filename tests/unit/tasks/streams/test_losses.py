@@ -212,8 +212,8 @@ def test_what_came_without_an_answer_is_not_written_twice_nor_dropped(
     outputs = make_outputs(valkey, **LARGE)
     request, calls = Sender._request, []
 
-    def lose_one_answer(self, parcels):
-        ends = request(self, parcels)
+    def lose_one_answer(self, parcels, words):
+        ends = request(self, parcels, words)
         calls.append(parcels)
         if len(calls) != lost_answer:
             return ends

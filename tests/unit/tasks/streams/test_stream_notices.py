@@ -26,7 +26,7 @@ class Follower:
         return self.data
 
     def _follow(self):
-        channel = self._outputs.channel(self._task_id)
+        channel = self._outputs.watched(self._task_id)
         with self._outputs.notices.of(channel) as notice:
             while len(self.data) < self._until:
                 with self._outputs.open(self._task_id) as reader:
@@ -63,14 +63,14 @@ def test_followers_are_told_on_one_connection(valkey, outputs, task_id):
 
 
 def test_a_changed_record_is_told(outputs, task_id):
-    with outputs.notices.of(outputs.channel(task_id)) as notice:
+    with outputs.notices.of(outputs.watched(task_id)) as notice:
         notice.wait(LONG_SECONDS)  # that the server listens
         outputs.tell(task_id)
         notice.wait(LONG_SECONDS)
 
 
 def test_another_one_who_waits_is_told_too(outputs, task_id):
-    channel = outputs.channel(task_id)
+    channel = outputs.watched(task_id)
     with outputs.notices.of(channel) as one:
         one.wait(LONG_SECONDS)
         with outputs.notices.of(channel) as other:
@@ -81,7 +81,7 @@ def test_another_one_who_waits_is_told_too(outputs, task_id):
 
 
 def test_who_waits_no_more_is_not_listened_for(valkey, outputs, task_id):
-    channel = outputs.channel(task_id)
+    channel = outputs.watched(task_id)
     with outputs.notices.of(channel) as notice:
         notice.wait(LONG_SECONDS)
     with outputs.notices.of(channel + "-2") as notice:
@@ -98,7 +98,7 @@ def test_who_waits_is_told_that_the_server_is_away_and_back(
     monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
     with running_valkey(tmp_path) as server:
         outputs = make_outputs(server)
-        with outputs.notices.of(outputs.channel(task_id)) as notice:
+        with outputs.notices.of(outputs.watched(task_id)) as notice:
             notice.wait(LONG_SECONDS)
             getattr(server, end)()
             notice.wait(LONG_SECONDS)
@@ -111,6 +111,6 @@ def test_who_waits_is_told_that_the_server_is_away_and_back(
 
 def test_nothing_is_waited_for_after_the_close(outputs, task_id):
     outputs.notices.close()
-    with outputs.notices.of(outputs.channel(task_id)) as notice:
+    with outputs.notices.of(outputs.watched(task_id)) as notice:
         notice.wait(0)
     outputs.notices.close()
