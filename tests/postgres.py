@@ -23,6 +23,11 @@ class Postgres:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
+    @property
+    def pid(self) -> int:
+        """The process that all others of it come from."""
+        return int(Path(self._folder, "postmaster.pid").read_text().split()[0])
+
     @contextmanager
     def new_database(self) -> Iterator[str]:
         """Give the URL of a new database, dropped in the end."""
