@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, bootsteps, signals
+from celery.concurrency.thread import TaskPool
 from celery.utils.nodenames import default_nodename
 from celery.worker.control import inspect_command
 from celery.worker.request import Request
@@ -88,7 +89,7 @@ class _Step(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        if worker.pool_cls.__module__ != "celery.concurrency.thread":
+        if not issubclass(worker.pool_cls, TaskPool):
             sys.exit(_NOT_THREADS)
 
     def start(self, worker: Any) -> None:
@@ -129,7 +130,7 @@ def make_worker(conf: BaseConfig) -> Celery:
         worker_prefetch_multiplier=1,
         worker_redirect_stdouts=False,
     )
-    run = app.task(work.station.run, name=RUN, Request=_Request, ignore_result=True)
+    run = app.task(work.station.run, name=RUN, Request=_Request, shared=False)
     run.work = work
     app.steps["worker"].add(_Step)
     return app

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import hypothesis
@@ -21,8 +22,13 @@ from tests.detached import end_all
 from tests.once import Compiled, Remembered
 from tests.postgres import Postgres, running_postgres
 from tests.servers import children_of, wait_until
+from tests.valkey import Valkey, running_valkey
+from tests.workers import DATABASES, Workers
 
 LEAK_SECONDS = 5
+
+# Whose tests run with Celery as well, whatever runs the tasks of the others.
+ON_BOTH = ("test_exec.py", "test_output.py", "test_queue.py")
 
 _make_tables = Remembered(revisions.upgrade)
 _compile = Compiled(Rule._compile_builder)
@@ -38,11 +44,29 @@ hypothesis.settings.load_profile("test")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long doses")
     parser.addoption("--pictures", action="store_true", help="keep those of the docs")
+    parser.addoption(
+        "--backend",
+        choices=("threads", "celery"),
+        default="threads",
+        help="what runs the tasks of the tests' apps",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--soak"):
         hypothesis.settings.load_profile("soak")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have the tests of apps run with Celery if asked to, and some of them anyway."""
+    if "task_backend" not in metafunc.fixturenames:
+        return
+    if metafunc.config.getoption("--backend") == "celery":
+        metafunc.parametrize("task_backend", ["celery"], indirect=True)
+    elif Path(metafunc.module.__file__).name in ON_BOTH:
+        only = metafunc.definition.get_closest_marker("threads_only")
+        names = ["threads"] if only else ["threads", "celery"]
+        metafunc.parametrize("task_backend", names, indirect=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -59,8 +83,10 @@ def soak(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks() -> Iterator[None]:
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread, a child, a descriptor or a context behind."""
+    if "workers" in request.fixturenames and _uses_celery(request):
+        request.getfixturevalue("valkey")  # which stays until the last of them
     before = _held()
     yield
     assert not has_app_context(), "an application context is still pushed"
@@ -96,9 +122,41 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """Start a server once for all tests whose apps use Celery."""
+    folder = tmp_path_factory.mktemp("valkey")
+    with running_valkey(folder, "--databases", str(DATABASES)) as server:
+        yield server
+
+
+@pytest.fixture
+def task_backend(request: pytest.FixtureRequest) -> str:
+    """Return what runs the tasks of a test's apps."""
+    name: str = getattr(request, "param", "threads")
+    if name == "celery" and (only := request.node.get_closest_marker("threads_only")):
+        pytest.skip(only.args[0])
+    return name
+
+
+@pytest.fixture
+def workers(
+    task_backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workers | None]:
+    """Have all apps of a test use Celery, if they are to, and give their workers."""
+    if task_backend != "celery":
+        yield None
+        return
+    workers = Workers(request.getfixturevalue("valkey"))
+    for name, value in workers.settings().items():
+        monkeypatch.setenv(name, value)
+    with closing(workers):
+        yield workers
+
+
 @pytest.fixture
 def make_app(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: Workers | None
 ) -> Iterator[Callable[..., Flask]]:
     """Make apps, of the testing environment if of no other; close them.
 
@@ -110,7 +168,10 @@ def make_app(
         monkeypatch.setenv("INSTANCE_PATH", str(tmp_path / "instance"))
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        apps.append(create_app_by_config(config()))
+        conf = config()
+        apps.append(create_app_by_config(conf))
+        if workers:
+            workers.serve(apps[-1], conf)
         return apps[-1]
 
     yield make
@@ -124,6 +185,10 @@ def make_app(
 def client(make_app: Callable[..., Flask]) -> FlaskClient:
     """Return a client of an app with the testing environment's settings."""
     return make_app().test_client()
+
+
+def _uses_celery(request: pytest.FixtureRequest) -> bool:
+    return request.getfixturevalue("task_backend") == "celery"
 
 
 def _held() -> set[str]:

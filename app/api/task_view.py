@@ -7,7 +7,7 @@ from typing import Any
 from flask import request, url_for
 
 from app.api.resource import services
-from app.errors import MessageNotFound
+from app.errors import MessageNotFound, StorageUnavailable
 from app.moment import moment
 from app.tasks.notice import read_notices, shown_url
 from app.tasks.output import STDERR
@@ -80,14 +80,17 @@ def _stderr(task: TaskRecord) -> dict[str, int] | None:
 
 
 def _result(task: TaskRecord) -> Any:
-    """Return what came of a finished task, or why nothing did."""
+    """Return what came of a finished task, or why nothing did; None: not known now."""
     if task.finished is None:
         return None
     if task.result is not None:
         result = json.loads(task.result)
         return _message(result["id"]) if task.kind == "sms" else result
     if task.kind == "exec" and task.started is not None and task.state != "LOST":
-        text = services().lookup.newest_text(task)
+        try:
+            text = services().lookup.newest_text(task)
+        except StorageUnavailable:  # it was run all the same, which has to be told
+            return None
         return {"returncode": task.returncode, "output": text}
     return task.detail or f"the task ended as {task.state}: {task.reason}"
 

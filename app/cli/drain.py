@@ -84,13 +84,15 @@ class _Waiting:
 
     def wait(self, seconds: float) -> Sequence[TaskRecord]:
         """Wait until nothing has to be waited for; return what is left then."""
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline, told = began + seconds, began + self._drain.told_seconds
         empty_looks = 0
         while True:
             left = self._look()
             empty_looks = 0 if left else empty_looks + 1
-            remaining = deadline - time.monotonic()
-            if remaining <= 0 or empty_looks == _EMPTY_LOOKS:
+            now = time.monotonic()
+            remaining = deadline - now
+            if remaining <= 0 or (empty_looks >= _EMPTY_LOOKS and now >= told):
                 return left
             time.sleep(min(_LOOK_SECONDS, remaining))
 

@@ -38,6 +38,7 @@ FAMILIES = {
     "tasks_queued": _Family("Tasks that wait for room on this host now.", ["kind"]),
     "tasks_running_limit": _Family("Tasks that may run at a time.", ["kind"]),
     "tasks_queued_limit": _Family("Tasks that may wait for room.", ["kind"]),
+    "hosts": _Family("Hosts that run tasks, by whether they can be heard.", ["state"]),
     "instance_free_bytes": _Family("Free space where all is kept."),
     "instance_size_bytes": _Family("All the space there is where all is kept."),
     "host_uptime_seconds": _Family("Time since the host was booted."),

@@ -55,12 +55,10 @@ from app.tasks.sweeper import Sweeper
 
 from .building import (
     CLOSE_SECONDS,
-    build_announcer,
     build_auth,
     build_drain,
     build_endings,
     build_figures,
-    build_hosts,
     build_sampling,
     build_sms,
     build_sweeper,
@@ -71,6 +69,7 @@ from .drain import Drain
 from .endings import Endings
 from .engines import connect
 from .host_readings import HostReadings
+from .hosting import build_announcer, build_hosts
 from .messages import Messages
 from .places import place
 from .readings import Readings
@@ -205,6 +204,7 @@ class Services:
         services.scrape.readings = Readings(
             check=services.check,
             tasks=TaskStore(database),
+            hosts=hosts,
             host=settings["BELLHOP_HOST"],
             room=room_of(settings),
             instance=settings["INSTANCE_PATH"],

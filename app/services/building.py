@@ -16,7 +16,6 @@ from app.auth.tokens import Tokens
 from app.host.procfs import Procfs
 from app.host.sampler import Sampler
 from app.host.samples import Samples, SampleWriter
-from app.host.uptime import UptimeReader
 from app.metrics.figures import Figures
 from app.sms.gateway import SmsGateway
 from app.sms.limits import SmsLimits
@@ -27,24 +26,20 @@ from app.sms.templates import SmsTemplates
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
-from app.storage.host_store import HostStore
 from app.storage.login_store import LoginStore
 from app.storage.message_store import MessageStore
 from app.storage.people_store import PeopleStore
 from app.storage.session_store import SessionStore
 from app.storage.task_store import TaskStore
-from app.tasks.announcer import Announcer
 from app.tasks.catalogue import Catalogue
 from app.tasks.detached import DetachedRuns
 from app.tasks.follow import Follower
-from app.tasks.hosts import Hosts, KnownHosts
+from app.tasks.hosts import Hosts
 from app.tasks.lookup import Lookup
-from app.tasks.lost_hosts import LostHosts
 from app.tasks.notices import Notices
 from app.tasks.output import OutputFolder
 from app.tasks.outputs import Outputs, Watching
 from app.tasks.runs import Runs
-from app.tasks.station import Station
 from app.tasks.sweeper import Retention, Sweeper
 from app.tasks.thread_backend import ThreadBackend
 from app.tasks.worker import Worker
@@ -52,11 +47,11 @@ from app.webhooks.sender import Sender
 from app.webhooks.target import Targets
 from app.webhooks.teller import Teller
 
-from .announcement import Announcement, OwnHost
 from .counting import Counting
 from .drain import Drain
 from .endings import Endings
 from .engines import build_backend, build_station, uses_celery
+from .hosting import build_lost_hosts
 from .messages import Messages
 from .room import room_of
 from .webhooks import Webhooks
@@ -69,6 +64,10 @@ CLOSE_SECONDS = 3.0
 
 # An output is there for as long as its task, which is removed a little late.
 KEPT_LONGER_SECONDS = 60.0
+
+# Until a drain is in the next sign of life of its host, and nobody goes by the one
+# before that any more.
+DRAIN_TOLD_SECONDS = 3.0
 
 # In the instance folder, held by the worker that sweeps up, and by the one that does
 # what is not of a host, where workers of Celery sweep up.
@@ -120,51 +119,7 @@ def build_drain(settings: Mapping[str, Any], database: Database) -> Drain:
         tasks=TaskStore(database),
         host=settings["BELLHOP_HOST"],
         sweeper_lock=instance / SWEEPER_LOCK,
-    )
-
-
-def build_hosts(
-    settings: Mapping[str, Any], database: Database, uptime: UptimeReader, drain: Drain
-) -> Hosts:
-    """Return what knows the hosts: those of the records, or this one."""
-    own = settings["BELLHOP_HOST"]
-    known: KnownHosts = HostStore(database)
-    if settings["TASK_BACKEND"] == "threads":
-        known = OwnHost(own, _announcement(settings, uptime, drain.is_on))
-    return Hosts(known, own=own, counts=TaskStore(database).counts_of_hosts)
-
-
-def build_announcer(
-    settings: Mapping[str, Any],
-    database: Database,
-    station: Station | None,
-    *,
-    uptime: UptimeReader,
-    drain: Drain,
-) -> Announcer | None:
-    """Return what says that this host's worker lives, in that worker."""
-    if station is None:
-        return None
-
-    def takes_nothing() -> bool:
-        return drain.is_on() or station.is_closing
-
-    return Announcer(
-        HostStore(database),
-        host=settings["BELLHOP_HOST"],
-        announcement=_announcement(settings, uptime, takes_nothing).tell,
-        also=station.guard.check,
-    )
-
-
-def _announcement(
-    settings: Mapping[str, Any], uptime: UptimeReader, is_draining: Callable[[], bool]
-) -> Announcement:
-    return Announcement(
-        labels=settings["BELLHOP_LABELS"],
-        room=room_of(settings),
-        uptime=uptime,
-        is_draining=is_draining,
+        told_seconds=DRAIN_TOLD_SECONDS if uses_celery(settings) else 0.0,
     )
 
 
@@ -390,20 +345,7 @@ def build_sweeper(
         housekeeping=() if is_worker else housekeeping,
         tell_missed=(lambda: None) if is_worker else tell_missed,
         observe=counting.task,
-        lost_hosts=None if of_host else _lost_hosts(settings, database, work, counting),
-    )
-
-
-def _lost_hosts(
-    settings: Mapping[str, Any],
-    database: Database,
-    work: Mapping[str, Any],
-    counting: Counting,
-) -> LostHosts:
-    return LostHosts(
-        hosts=HostStore(database),
-        tasks=TaskStore(database),
-        outputs=work["outputs"],
-        own=settings["BELLHOP_HOST"],
-        observe=counting.task,
+        lost_hosts=None
+        if of_host
+        else build_lost_hosts(settings, database, work, counting),
     )

@@ -14,13 +14,21 @@ from app.turn import take_turn
 class Drain:
     """A file says so: all workers see it at once, and it outlasts a restart.
 
-    `sweeper_lock` is held by one of them for as long as the service is up.
+    `sweeper_lock` is held by one of them for as long as the service is up. Other hosts
+    know of it after `told_seconds`.
     """
 
     def __init__(
-        self, path: Path, *, tasks: TaskStore, host: str, sweeper_lock: Path
+        self,
+        path: Path,
+        *,
+        tasks: TaskStore,
+        host: str,
+        sweeper_lock: Path,
+        told_seconds: float = 0.0,
     ) -> None:
         self.host = host
+        self.told_seconds = told_seconds
         self._path = path
         self._tasks = tasks
         self._sweeper_lock = sweeper_lock

@@ -8,6 +8,7 @@ from app.host.procfs import DiskStats, Procfs
 from app.host.uptime import UptimeReader
 from app.metrics.scrape import Found, Reading
 from app.storage.task_store import Room, TaskStore
+from app.tasks.hosts import Hosts
 from app.version import VERSION
 
 _SECTOR_BYTES = 512
@@ -21,6 +22,7 @@ class Readings:
         *,
         check: Callable[[], Mapping[str, bool]],
         tasks: TaskStore,
+        hosts: Hosts,
         host: str,
         room: Mapping[str, Room],
         instance: str,
@@ -30,6 +32,7 @@ class Readings:
     ) -> None:
         self._check = check
         self._tasks = tasks
+        self._hosts = hosts
         self._host = host
         self._room = room
         self._instance = instance
@@ -56,6 +59,9 @@ class Readings:
             "draining": {(): float(self._is_draining())},
         }
         if checks["database"]:  # or it would be waited for once more
+            alive = [host.alive for host in self._hosts.all()]
+            states = {"alive": sum(alive), "away": len(alive) - sum(alive)}
+            found["hosts"] = {(state,): number for state, number in states.items()}
             counts = self._tasks.counts(self._host)
             for state, is_queued in (("running", False), ("queued", True)):
                 found[f"tasks_{state}"] = {

@@ -5,16 +5,18 @@ is to look at. So one that comes twice is harmless, and one that is lost is sent
 """
 
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from celery import Celery
 from kombu.entity import Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import LimitExceeded, OperationalError
+from kombu.pools import ProducerPool
 
 from app.errors import BrokerUnavailable, Draining, Fault, HostAway, InvalidInput
 from app.storage.order_store import NOBODY, OrderStore
@@ -38,15 +40,20 @@ READING = "bellhop_reading"
 
 # How long a broker may take to take a message, or to say that it cannot.
 BROKER_SECONDS = 2.0
+# To how many messages at a time; others wait for that.
+CONNECTIONS = 8
+_WAIT = {"block": True, "timeout": BROKER_SECONDS}
 # For how long a broker that was there counts as there.
 CHECK_SECONDS = 2.0
-# How long a host may take to say how it is.
-READING_SECONDS = 5.0
+# How long a host may take to say how it is, and how often it is asked: what was asked
+# before a worker listened, nobody has heard.
+READING_SECONDS = 1.0
+READING_TRIES = 5
 # After a run's own time and grace: by then it has ended, whatever happened.
 SPARE_SECONDS = 60.0
 
 # Where the connection is gone, redis and others raise what they like.
-_FAILURES = (OperationalError, OSError, TimeoutError)
+_FAILURES = (OperationalError, LimitExceeded, OSError)
 
 log = structlog.get_logger(__name__)
 
@@ -84,75 +91,103 @@ def node_of(host: str) -> str:
 
 
 class Broker:
-    """Brings messages to hosts; raises BrokerUnavailable where it cannot."""
+    """Brings messages to hosts; raises BrokerUnavailable where it cannot.
+
+    Nothing is opened before the first one.
+    """
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._lock = threading.Lock()  # guards _connections and _producers
+        self._connections: Any = None
+        self._producers: Any = None
         self._checked = -CHECK_SECONDS  # on the monotonic clock
 
     def publish(
         self, host: str, task_id: str, *, time_limit: float | None = None
     ) -> None:
         """Tell a host's worker to look at a task; the limit is for Celery's tools."""
-        try:
+        with self._reached(), self._opened()[1].acquire(**_WAIT) as producer:
             self._app.send_task(
                 RUN,
                 (task_id,),
                 task_id=task_id,
                 queue=queue_of(host),
                 time_limit=time_limit,
-                ignore_result=True,
+                producer=producer,
                 retry=False,
             )
-        except _FAILURES as error:
-            raise BrokerUnavailable from error
 
     def revoke(self, host: str, task_id: str) -> None:
         """Have a host's worker end a task at once; it would see that by itself."""
-        try:
+        with self._reached(), self._opened()[0].acquire(**_WAIT) as connection:
             self._app.control.revoke(
-                task_id, terminate=True, destination=[node_of(host)]
+                task_id,
+                terminate=True,
+                destination=[node_of(host)],
+                connection=connection,
+                channel=connection.default_channel,
             )
-        except _FAILURES as error:
-            raise BrokerUnavailable from error
 
     def ask(self, host: str, name: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what a host's worker says of how that is: see HostReadings.answer.
 
         Raises HostAway where it does not in time.
         """
-        try:
-            replies = self._app.control.broadcast(
+        for _ in range(READING_TRIES):
+            for reply in self._replies(host, {"name": name, "params": params}):
+                answer: Mapping[str, Any] = reply[node_of(host)]
+                return {"failed": answer["error"]} if "error" in answer else answer
+        raise HostAway(host)
+
+    def _replies(self, host: str, asked: Mapping[str, Any]) -> Sequence[Any]:
+        """Ask once, by a connection that no message waits for meanwhile."""
+        with self._reached(), self._app.connection_for_write() as connection:
+            found: Sequence[Any] = self._app.control.broadcast(
                 READING,
-                arguments={"name": name, "params": params},
+                arguments=asked,
                 destination=[node_of(host)],
+                connection=connection,
                 reply=True,
                 timeout=READING_SECONDS,
                 limit=1,
             )
-        except _FAILURES as error:
-            raise BrokerUnavailable from error
-        for reply in replies:
-            answer: Mapping[str, Any] = reply[node_of(host)]
-            return {"failed": answer["error"]} if "error" in answer else answer
-        raise HostAway(host)
+        return found
 
     def check(self) -> None:
         """Look whether the broker can be reached, unless it was a moment ago."""
         if time.monotonic() - self._checked < CHECK_SECONDS:
             return
-        try:
-            with self._app.connection_for_write() as connection:
-                connection.ensure_connection(
-                    max_retries=1, timeout=BROKER_SECONDS, interval_start=0
-                )
-        except _FAILURES as error:
-            raise BrokerUnavailable from error
+        with self._reached(), self._app.connection_for_write() as connection:
+            connection.ensure_connection(
+                max_retries=1, timeout=BROKER_SECONDS, interval_start=0
+            )
         self._checked = time.monotonic()
 
     def close(self) -> None:
         """Close what is open; the next message opens it again."""
+        with self._lock:
+            connections, self._connections = self._connections, None
+            self._producers = None
+            if connections is not None:
+                connections.force_close_all()
         self._app.close()
+
+    def _opened(self) -> tuple[Any, Any]:
+        """Return the connections and what publishes by them: this broker's own."""
+        with self._lock:
+            if self._connections is None:
+                connection = self._app.connection_for_write()
+                self._connections = connection.Pool(limit=CONNECTIONS)
+                self._producers = ProducerPool(self._connections, limit=CONNECTIONS)
+            return self._connections, self._producers
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except _FAILURES as error:
+            raise BrokerUnavailable from error
 
 
 class CeleryBackend:

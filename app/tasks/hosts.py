@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -99,8 +99,9 @@ class Hosts:
         self._own = own
         #: Returns what runs and waits on every host where anything does.
         self.counts = counts
-        #: Those that took tasks, until when of the monotonic clock that is believed.
-        self._believed: dict[str, tuple[Host, float]] = {}
+        #: All, and until when of the monotonic clock those that took tasks then are
+        #: believed to.
+        self._seen: tuple[Mapping[str, Host], float] = {}, 0.0
 
     def all(self) -> Sequence[Host]:
         """Return all hosts by name, those that are away among them."""
@@ -131,19 +132,20 @@ class Hosts:
         """
         if place.host is not None:
             return self._named(place.host, waits=place.waits)
-        if self._takes_tasks(self._own):
+        free = _free(self._lately()) or _free(self._now())
+        if self._own in free:
             return self._own
-        return self._roomiest()
+        if not free:
+            raise Draining if any(host.alive for host in self.all()) else HostAway
+        return self._roomiest(free.values())
 
     def room(self, name: str, kind: str) -> Room:
         """Return how many tasks of a kind may run and wait on a host."""
-        host = self._lately(name)
+        host = self._known_host(name)
         return Room(0) if host is None else host.room.get(kind, Room(0))
 
     def _named(self, name: str, *, waits: bool) -> str:
-        if self._takes_tasks(name):
-            return name
-        host = self.find(name)
+        host = self._known_host(name)
         if host is None:
             raise InvalidInput([Fault("host", f"there is no host {name!r}")])
         if not host.alive and not waits:
@@ -152,28 +154,23 @@ class Hosts:
             raise Draining
         return name
 
-    def _takes_tasks(self, name: str) -> bool:
-        """Return whether a host takes tasks; one that does is not asked every time."""
-        host = self._lately(name)
-        return host is not None and host.takes_tasks
-
-    def _lately(self, name: str) -> Host | None:
+    def _known_host(self, name: str) -> Host | None:
         """Return a host, as it was a moment ago if it took tasks then."""
-        believed, until = self._believed.get(name, (None, 0.0))
-        now = time.monotonic()
-        if believed is not None and until > now:
-            return believed
-        host = self.find(name)
-        if host is not None and host.takes_tasks:
-            self._believed[name] = host, now + BELIEVED_SECONDS
-        return host
+        host = self._lately().get(name)
+        return host if host and host.takes_tasks else self.find(name)
 
-    def _roomiest(self) -> str:
-        """Return the host that has the most room for another command."""
-        alive = [host for host in self.all() if host.alive]
-        free = [host for host in alive if not host.draining]
-        if not free:
-            raise Draining if alive else HostAway
+    def _lately(self) -> Mapping[str, Host]:
+        """Return all as they were a moment ago: they are not read for every task."""
+        hosts, until = self._seen
+        return hosts if time.monotonic() < until else self._now()
+
+    def _now(self) -> Mapping[str, Host]:
+        hosts = {host.name: host for host in self.all()}
+        self._seen = hosts, time.monotonic() + BELIEVED_SECONDS
+        return hosts
+
+    def _roomiest(self, hosts: Iterable[Host]) -> str:
+        """Return which of some hosts has the most room for another command."""
         counts = self.counts()
 
         def room(host: Host) -> int:
@@ -181,4 +178,9 @@ class Hosts:
             most = host.room.get("exec", Room(0)).max_running
             return most - sum(taken.get(("exec", waits), 0) for waits in (False, True))
 
-        return max(free, key=room).name
+        return max(hosts, key=room).name
+
+
+def _free(hosts: Mapping[str, Host]) -> dict[str, Host]:
+    """Return those that take tasks."""
+    return {name: host for name, host in hosts.items() if host.takes_tasks}

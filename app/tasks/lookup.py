@@ -3,17 +3,24 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Fault, InvalidInput, NotEndedYet, TaskNotFound
+from app.errors import (
+    Fault,
+    InvalidInput,
+    NotEndedYet,
+    StorageUnavailable,
+    TaskNotFound,
+)
 from app.storage.ownership import Viewer
 from app.storage.task_store import TaskStore
 
 from .backend import TaskBackend
 from .output import STDOUT
-from .output_log import Chunk, LogReader, ShortOutput
-from .outputs import Outputs
+from .output_log import Chunk
+from .outputs import Outputs, reader_of
 from .record import TaskRecord
 from .text import CHARACTER_BYTES, character_bytes, continuation_bytes, torn_bytes
 
@@ -102,7 +109,7 @@ class Lookup:
 
     def newest_text(self, task: TaskRecord) -> str:
         """Return the end of what a task has written, as text."""
-        output = self._open(task, STDOUT)
+        output = reader_of(self._outputs, task)
         if output is None:
             return ""
         with output:
@@ -120,13 +127,16 @@ class Lookup:
         return line.index(task.task_id) + 1 if task.task_id in line else None
 
     def output_facts(self, task: TaskRecord, stream: str = STDOUT) -> dict[str, int]:
-        """Return how much a task has written so far, and how much is not kept."""
-        running = task.finished is None
-        output = self._outputs.open(task.task_id, stream) if running else None
-        if output is None:
-            return _facts(task, stream)
-        with output:
-            return output.facts()
+        """Return how much a task has written so far, and how much is not kept.
+
+        Where its output is away, what the record has: all else of it can be told.
+        """
+        if task.finished is None:
+            with suppress(StorageUnavailable):
+                if output := self._outputs.open(task.task_id, stream):
+                    with output:
+                        return output.facts()
+        return _facts(task, stream)
 
     def cancel(self, task: TaskRecord) -> None:
         """Have a task ended and wait for that; one that has ended is left as it is.
@@ -162,7 +172,7 @@ class Lookup:
         """
         # The record was read before the log is: finished means that all is written.
         finished = task.finished is not None
-        reader = self._open(task, stream)
+        reader = reader_of(self._outputs, task, stream)
         if reader is None:
             if not finished and _has(task, stream):
                 # It was removed or damaged; how much was written, the end will tell.
@@ -186,13 +196,6 @@ class Lookup:
             return OutputPart(
                 offset, chunk.data, dropped_bytes, eof=finished and at_end
             )
-
-    def _open(self, task: TaskRecord, stream: str) -> LogReader | None:
-        """Return what reads an output, from where it is kept or from the record."""
-        if stream == STDOUT and task.output is not None:
-            return ShortOutput(task.output)
-        end = 0 if task.finished is None else _facts(task, stream)["end_offset"]
-        return self._outputs.open(task.task_id, stream, end_offset=end)
 
 
 def _has(task: TaskRecord, stream: str) -> bool:

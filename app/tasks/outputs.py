@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from .notices import Notice
 from .output import STDOUT
-from .output_log import LogReader, LogWriter
+from .output_log import LogReader, LogWriter, ShortOutput
+from .record import TaskRecord
 
 
 class Outputs(Protocol):
@@ -78,6 +79,20 @@ class Outputs(Protocol):
     def close(self) -> None:
         """Close what is kept for the next tasks, and end what works by itself."""
         ...
+
+
+def reader_of(
+    outputs: Outputs, task: TaskRecord, stream: str = STDOUT
+) -> LogReader | None:
+    """Return what reads a task's output, from its record or from where it is kept.
+
+    None where none is kept. Raises StorageUnavailable.
+    """
+    if stream == STDOUT and task.output is not None:
+        return ShortOutput(task.output)
+    end = task.end_offset if stream == STDOUT else task.stderr_end_offset
+    known = 0 if task.finished is None else end or 0
+    return outputs.open(task.task_id, stream, end_offset=known)
 
 
 class Watching(Protocol):

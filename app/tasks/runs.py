@@ -8,7 +8,7 @@ from .backend import TaskBackend
 from .catalogue import Catalogue
 from .lines import Lines, newest_lines
 from .order import ANYWHERE, Origin, Place, Wish
-from .outputs import Outputs
+from .outputs import Outputs, reader_of
 from .patience import Patience
 from .record import TaskRecord
 
@@ -91,7 +91,7 @@ class Runs:
             # Another poll was first: what it was given, this one is not.
 
     def _new_lines(self, task: TaskRecord) -> Lines:
-        reader = self._outputs.open(task.task_id)
+        reader = reader_of(self._outputs, task)
         if reader is None:
             return Lines("", 0, task.polled_offset)
         with reader:

@@ -18,13 +18,14 @@ from config.config import BaseConfig, TestingConfig, config_map
 from tests.api.callers import with_users
 from tests.sms import PUBLIC_URL, SECRET, TEMPLATES
 from tests.unit.auth.conftest import cheap_hashes
+from tests.workers import Workers
 
 __all__ = ["cheap_hashes"]  # a fixture that is used by all tests here
 
 
 @pytest.fixture
 def client_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: Workers | None
 ) -> Iterator[Callable[..., FlaskClient]]:
     """Return what makes a client of an app in a named environment."""
     apps = []
@@ -33,7 +34,10 @@ def client_in(
         monkeypatch.setenv("INSTANCE_PATH", str(tmp_path / env))
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        apps.append(create_app_by_config(config_map[env]()))
+        conf = config_map[env]()
+        apps.append(create_app_by_config(conf))
+        if workers:
+            workers.serve(apps[-1], conf)
         return apps[-1].test_client()
 
     yield make

@@ -240,9 +240,9 @@ def test_a_poll_gives_the_newest_lines_and_counts_the_others(
     make_app: Callable[..., Any],
 ) -> None:
     app = make_app(CMD_LINE_NUM="3")
-    client, backend = app.test_client(), app.extensions["bellhop"].backend
+    client, drain = app.test_client(), app.extensions["bellhop"].drain
     start(client, "seq 20")
-    wait_until(lambda: "tasks=0" in repr(backend))
+    wait_until(lambda: not drain.unfinished())
     newest = poll(client)
     assert newest["status"] == "finished"
     assert newest["output"] == "18\n19\n20"

@@ -72,7 +72,11 @@ def test_what_is_away_is_told_and_fails_nothing(
     assert (
         gone
         == {
-            "records": {"bellhop_tasks_running", "bellhop_tasks_queued"},
+            "records": {
+                "bellhop_tasks_running",
+                "bellhop_tasks_queued",
+                "bellhop_hosts",
+            },
             "instance": {"bellhop_instance_free_bytes", "bellhop_instance_size_bytes"},
         }[away]
     )

@@ -27,6 +27,8 @@ __all__ = [
 #: How long any call may take, and any connecting.
 CALL_SECONDS: Final = 1.0
 
+_AWAY = "Outputs cannot be read now; what has been started goes on, try again."
+
 
 def connect(url: str) -> Redis:
     """Return a client of a server; nothing is connected before it is used.
@@ -54,4 +56,4 @@ def translated() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise StorageUnavailable from error
+        raise StorageUnavailable(_AWAY) from error

@@ -10,8 +10,10 @@ from app.storage.ownership import Viewer
 from app.tasks import follow as module
 from app.tasks.follow import Follower
 from app.tasks.lookup import Lookup
+from app.tasks.notices import Notices
 from app.tasks.output import STDERR, STDOUT, OutputFolder
 from app.tasks.states import State
+from app.tasks.streams.outputs import StreamOutputs
 from tests.servers import wait_until
 from tests.unit.tasks.conftest import NoBackend
 
@@ -21,17 +23,38 @@ LONG_SECONDS = 60
 TEXT = "a中😀é\r\n\0\u2028".encode() + b"\xff\xe4\xb8 \xf0\x9f"
 
 
+@pytest.fixture(params=["files", "streams"])
+def kept(request, valkey, tmp_path):
+    """Give what keeps outputs, and what tells of them."""
+    sizes = {"head_bytes": 10_000, "tail_bytes": 1_000_000}
+    if request.param == "files":
+        (tmp_path / "output").mkdir()
+        outputs, notices = OutputFolder(tmp_path / "output", **sizes), Notices()
+    else:
+        outputs = StreamOutputs(valkey.url, **sizes, keep_seconds=100)
+        notices = outputs.notices
+    yield outputs, notices
+    notices.close()
+    outputs.close()
+
+
 @pytest.fixture
-def outputs(tmp_path):
-    path = tmp_path / "output"
-    path.mkdir()
-    return OutputFolder(path, head_bytes=10_000, tail_bytes=1_000_000)
+def outputs(kept):
+    return kept[0]
+
+
+@pytest.fixture
+def notices(kept):
+    return kept[1]
 
 
 @pytest.fixture
 def follower(store, outputs, notices):
     lookup = Lookup(store=store, outputs=outputs, backend=NoBackend(), cancel_seconds=1)
     return Follower(lookup=lookup, outputs=outputs, notices=notices)
+
+
+files_only = pytest.mark.parametrize("kept", ["files"], indirect=True)
 
 
 class Run:
@@ -395,6 +418,7 @@ class TestCutOff:
             next(parts)
 
 
+@files_only
 class TestMishaps:
     """What becomes of a file must neither hang a follower nor fail it midway."""
 
@@ -464,6 +488,7 @@ def test_nothing_is_left_of_who_has_left(run, notices):
     assert notices._waiting == {}
 
 
+@files_only
 def test_without_a_kernel_that_tells_all_the_same_comes(run, notices, monkeypatch):
     monkeypatch.setattr(notices, "_is_started", lambda: False)
     following = InBackground(lambda: data_of(run.follow()))

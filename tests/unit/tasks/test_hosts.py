@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.errors import Draining, HostAway, HostNotFound, InvalidInput
+from app.storage.task_store import Room
 from app.tasks import hosts as module
 from app.tasks.hosts import Host, Hosts
 from app.tasks.order import ANYWHERE, Place
@@ -36,6 +37,7 @@ class Known:
         self.asked = 0
 
     def all(self) -> list[dict[str, Any]]:
+        self.asked += 1
         return list(self.rows.values())
 
     def find(self, name: str) -> dict[str, Any] | None:
@@ -126,10 +128,20 @@ class TestBelieving:
     def test_one_that_is_away_is_looked_for_each_time(self) -> None:
         known = Known(a_host("a", **AWAY))
         hosts = Hosts(known, own=OWN, counts=dict)
-        with pytest.raises(HostAway):
-            hosts.choose(Place("a"))
-        known.rows["a"] |= {"seconds_since_seen": 0.1}
-        assert hosts.choose(Place("a")) == "a"
+        for place in (Place("a"), ANYWHERE):
+            known.rows["a"] |= AWAY
+            with pytest.raises(HostAway):
+                hosts.choose(place)
+            known.rows["a"] |= {"seconds_since_seen": 0.1}
+            assert hosts.choose(place) == "a"
+            hosts = Hosts(known, own=OWN, counts=dict)
+
+    def test_its_room_is_its_own(self) -> None:
+        known = Known(a_host("a"), a_host("b", room='{"sms": [1, 2]}', **AWAY))
+        hosts = Hosts(known, own=OWN, counts=dict)
+        assert hosts.room("a", "exec").max_running == 4
+        assert hosts.room("b", "sms").max_queued == 2
+        assert hosts.room("a", "sms") == hosts.room("c", "exec") == Room(0)
 
 
 class TestLooking:

@@ -373,11 +373,13 @@ class TestCancel:
         lookup_of(store=store, backend=backend).cancel(FINISHED)
         assert backend.cancelled == []
 
-    def test_it_answers_when_the_task_has_ended(self, store, add_task, record_of):
+    def test_it_answers_when_the_task_has_ended(
+        self, store, outputs, add_task, record_of
+    ):
         ended = threading.Timer(0.2, lambda: store.finish(task_id, finished=1.0))
         task_id = add_task()
         backend = RecordingBackend(lambda _: ended.start())
-        lookup_of(store=store, backend=backend).cancel(record_of(task_id))
+        lookup_of(outputs, store=store, backend=backend).cancel(record_of(task_id))
         assert record_of(task_id).finished == 1.0
         assert backend.cancelled == [task_id]
         ended.join()
@@ -391,10 +393,11 @@ class TestCancel:
         assert 0.2 <= time.monotonic() - begun < 2
 
     def test_a_task_that_is_forgotten_meanwhile_is_not_waited_for(
-        self, store, add_task, record_of
+        self, store, outputs, add_task, record_of
     ):
         task = record_of(add_task())
         backend = RecordingBackend(lambda task_id: store.remove([task_id]))
         begun = time.monotonic()
-        lookup_of(store=store, backend=backend, cancel_seconds=20).cancel(task)
+        lookup = lookup_of(outputs, store=store, backend=backend, cancel_seconds=20)
+        lookup.cancel(task)
         assert time.monotonic() - begun < 10

@@ -6,7 +6,6 @@ import pytest
 
 from app.tasks.streams.outputs import StreamOutputs
 from tests.servers import wait_until
-from tests.valkey import running_valkey
 
 HEAD_BYTES = 100
 TAIL_BYTES = 1000
@@ -56,13 +55,6 @@ def check_kept(log, reader):
     assert log.facts() == {"end_offset": end, "dropped_bytes": end - kept}
     assert reader.facts() == log.facts()
     return gaps
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory):
-    """Give a server for all tests that leave it alone."""
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server
 
 
 @pytest.fixture
