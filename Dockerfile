@@ -1,5 +1,7 @@
 # One gunicorn in a container. Start it with the settings of docs/settings.md:
 #   docker run -e ADMIN_PASSWORD=… -p 127.0.0.1:5000:5000 bellhop
+# The same image is a worker of Celery, see compose.yaml:
+#   docker run … bellhop celery -A app.worker worker
 FROM python:3.11-slim
 
 # tini as PID 1 reaps what commands orphan and passes signals on.
@@ -9,9 +11,9 @@ RUN apt-get update \
     && useradd --system --create-home --home-dir /srv/bellhop --uid 10001 bellhop
 
 WORKDIR /srv/bellhop
-COPY requirements.txt requirements-gevent.txt requirements-postgres.txt ./
-RUN pip install --no-cache-dir \
-    -r requirements.txt -r requirements-gevent.txt -r requirements-postgres.txt
+COPY requirements.txt requirements-celery.txt requirements-gevent.txt requirements-postgres.txt ./
+RUN pip install --no-cache-dir -r requirements.txt -r requirements-celery.txt \
+    -r requirements-gevent.txt -r requirements-postgres.txt
 COPY application.py run.py server.py gunicorn.conf.py ./
 COPY app app
 COPY config config

@@ -15,7 +15,7 @@ from flask import Flask, has_app_context
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from app.storage import engine
+from app.storage import revisions
 from application import create_app_by_config
 from config.config import BaseConfig, TestingConfig
 from tests.detached import end_all
@@ -30,7 +30,7 @@ LEAK_SECONDS = 20
 # Whose tests run with Celery as well, whatever runs the tasks of the others.
 ON_BOTH = ("test_exec.py", "test_queue.py")
 
-_make_tables = Remembered(engine._upgrade)
+_make_tables = Remembered(revisions.upgrade)
 _compile = Compiled(Rule._compile_builder)
 # A function that is called on a rule, as the method was.
 Rule._compile_builder = lambda rule, unknown=True: _compile(rule, unknown)
@@ -124,7 +124,7 @@ def migrations(monkeypatch: pytest.MonkeyPatch) -> None:
     This process's: servers migrate by themselves. Where migrations are what is tested,
     a fixture of that name does nothing.
     """
-    monkeypatch.setattr(engine, "_upgrade", _make_tables)
+    monkeypatch.setattr(revisions, "upgrade", _make_tables)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from werkzeug.routing import Rule
 
-from app.storage import engine
+from app.storage import revisions
+from app.storage.tables import REVISION
 
-Upgrade = Callable[[sa.Connection], None]
+Upgrade = Callable[[sa.Connection, str], None]
 Statement = tuple[str, Any]
 Build = Callable[..., tuple[str, str]]
 
@@ -23,11 +24,11 @@ class Remembered:
         self._upgrade = upgrade
         self._statements: dict[str, list[Statement]] = {}
 
-    def __call__(self, connection: sa.Connection) -> None:
+    def __call__(self, connection: sa.Connection, to: str) -> None:
         """Make the tables that are wanted now, inside of the transaction."""
         kind = connection.dialect.name
-        if engine._revision(connection) is not None:
-            self._upgrade(connection)
+        if to != REVISION or revisions.revision_of(connection) is not None:
+            self._upgrade(connection, to)
         elif kind not in self._statements:
             self._statements[kind] = self._recorded(connection)
         else:
@@ -43,7 +44,7 @@ class Remembered:
 
         sa.event.listen(connection, "before_cursor_execute", note)
         try:
-            self._upgrade(connection)
+            self._upgrade(connection, REVISION)
         finally:
             sa.event.remove(connection, "before_cursor_execute", note)
         return made

@@ -1,5 +1,7 @@
 """A real PostgreSQL for tests, from a wheel: nothing is installed by hand."""
 
+import os
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -20,6 +22,11 @@ class Postgres:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+
+    @property
+    def pid(self) -> int:
+        """The process that all others of it come from."""
+        return int(Path(self._folder, "postmaster.pid").read_text().split()[0])
 
     @contextmanager
     def new_database(self) -> Iterator[str]:
@@ -51,8 +58,15 @@ class Postgres:
     def _url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
-    def _url(self, name: str) -> str:
-        return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
+    def restart(self, mode: str) -> None:
+        """Stop it, `fast` or `immediate` as pg_ctl has it, and start it again."""
+        program = Path(_imported().__file__).parent / "pginstall" / "bin" / "pg_ctl"
+        subprocess.run(
+            [program, "-D", self._folder, "-m", mode, "-l", os.devnull, "restart"],
+            user=Path(self._folder).stat().st_uid,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
 
 @contextmanager

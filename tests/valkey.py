@@ -25,6 +25,11 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"
 
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with (self._folder / "valkey.log").open("ab") as log:

@@ -5,7 +5,7 @@ What is printed is for other programs to read; the log goes to stderr.
 
 from flask import Flask
 
-from . import check, drain, sms, users, webhooks
+from . import check, db, drain, sms, users, webhooks
 from .door import serve
 
 
@@ -15,5 +15,6 @@ def register(app: Flask) -> None:
     users.register(app, served)
     sms.register(app, served)
     check.register(app, served)
+    db.register(app, served)
     drain.register(app, served)
     webhooks.register(app, served)

@@ -4,7 +4,6 @@ Nothing outside this room sees an error of SQLAlchemy: whatever keeps a record
 from being read or written leaves as StorageUnavailable.
 """
 
-import logging
 import os
 import random
 import sqlite3
@@ -14,15 +13,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
-import structlog
 
 from app.errors import StorageUnavailable
 
+from . import postgres, revisions
 from .prepared import Change, Prepared
 from .tables import REVISION
 
@@ -34,10 +32,7 @@ BUSY_LOOK_SECONDS = (0.00005, 0.0003)
 # A worker's requests and runs each need a connection for a moment at a time.
 POOL_CONNECTIONS = 8
 POOL_SECONDS = 10
-# A connection that was used so lately is still there, or tells that it is not.
-FRESH_SECONDS = 1.0
 
-_MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 # Any number, as long as nothing else on the server locks the same one.
 _MIGRATION_LOCK = 0x62656C6C
 
@@ -46,6 +41,9 @@ _MIGRATION_LOCK = 0x62656C6C
 _BEGIN_TO_WRITE = "BEGIN IMMEDIATE"
 _READ = ("BEGIN", "REPEATABLE READ")
 _WRITE = (_BEGIN_TO_WRITE, "READ COMMITTED")
+# One statement to PostgreSQL, which is a transaction of its own: without what begins
+# and ends one, the server is asked a third of the times.
+_ALONE = ("", "AUTOCOMMIT")
 
 # What keeps a record from being read or written.
 _FAILURES = (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error)
@@ -54,8 +52,6 @@ _FAILURES = (sa.exc.DBAPIError, sa.exc.TimeoutError, sqlite3.Error)
 _ENGINES: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Database:
@@ -101,12 +97,8 @@ class Database:
             with self.write() as connection:
                 yield connection
             return
-        try:
-            self._make_ready()
-            with self._engine.connect() as connection:
-                yield connection.execution_options(isolation_level="AUTOCOMMIT")
-        except _FAILURES as error:
-            raise StorageUnavailable from error
+        with self._connection(_ALONE) as connection:
+            yield connection
 
     def write_together(self, work: Callable[[sa.Connection], T]) -> T:
         """Do `work` in a transaction, and return what it returns.
@@ -187,8 +179,23 @@ class Database:
             if self.is_sqlite and self._is_unmade():
                 return None
             with self._transaction(_READ) as connection:
-                return _revision(connection)
+                return revisions.revision_of(connection)
         except (OSError, *_FAILURES) as error:
+            raise StorageUnavailable from error
+
+    def history(self) -> dict[str, str]:
+        """Return what each revision of the tables has brought, oldest first."""
+        return revisions.history()
+
+    def upgrade(self, to: str = REVISION) -> str | None:
+        """Bring the tables to a revision, unless they have that or a later one.
+
+        Return the one that they had, None where there were no tables. Others that do
+        the same at that moment wait. Raises StorageUnavailable.
+        """
+        try:
+            return self._migrate(to)
+        except _FAILURES as error:
             raise StorageUnavailable from error
 
     def close(self) -> None:
@@ -302,17 +309,20 @@ class Database:
             raise NotADirectoryError(f"{path.parent} is no folder to write in")
         return True
 
-    def _migrate(self) -> None:
+    def _migrate(self, to: str = REVISION) -> str | None:
         with self._transaction(_WRITE) as connection:
             if not self.is_sqlite:
+                # For as long as another one's migration takes.
+                connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
                 lock = sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK))
                 connection.execute(lock)
-            revision = _revision(connection)
-            if revision is not None and revision not in known_revisions():
-                words = f"revision {revision} is of a later release than this one"
+            found = revisions.revision_of(connection)
+            if found is not None and found not in revisions.known_revisions():
+                words = f"revision {found} is of a later release than this one"
                 raise StorageUnavailable from ValueError(words)
-            if revision != REVISION:
-                _upgrade(connection)
+            if found is None or found < to:
+                revisions.upgrade(connection, to)
+            return found
 
 
 class _Work(Generic[T]):
@@ -362,40 +372,21 @@ class _Work(Generic[T]):
 
 def _engine(url: sa.URL) -> sa.Engine:
     """Return an engine that has connected to nothing yet."""
+    is_sqlite = url.get_backend_name() == "sqlite"
     engine = sa.create_engine(
         url,
         pool_size=POOL_CONNECTIONS,
         max_overflow=POOL_CONNECTIONS,
         pool_timeout=POOL_SECONDS,
+        connect_args={} if is_sqlite else postgres.network_of(url),
         hide_parameters=True,  # an error's text goes to the log, commands do not
     )
-    if url.get_backend_name() == "sqlite":
+    if is_sqlite:
         sa.event.listen(engine, "connect", _set_up_sqlite)
     else:
-        sa.event.listen(engine, "handle_error", _cut_detail)
-        sa.event.listen(engine, "checkin", _note_use)
-        sa.event.listen(engine, "checkout", partial(_look_whether_there, engine))
+        postgres.set_up(engine)
     _ENGINES.add(engine)
     return engine
-
-
-def _note_use(_connection: Any, record: Any) -> None:
-    record.info["used"] = time.monotonic()
-
-
-def _look_whether_there(
-    engine: sa.Engine, connection: Any, record: Any, _proxy: Any
-) -> None:
-    """Have a connection that was not used for a while replaced if it is gone.
-
-    To ask each time would be a question more for each that is answered.
-    """
-    if time.monotonic() - record.info.get("used", 0.0) < FRESH_SECONDS:
-        return
-    try:
-        engine.dialect.do_ping(connection)
-    except engine.dialect.loaded_dbapi.Error as error:
-        raise sa.exc.DisconnectionError from error
 
 
 def _leave_connections() -> None:
@@ -462,35 +453,3 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
             time.sleep(0.005)
         else:
             return
-
-
-def _cut_detail(context: sa.engine.ExceptionContext) -> None:
-    """Keep the first line of an error's text: later ones show the row."""
-    for error in (context.original_exception, context.sqlalchemy_exception):
-        if error is not None and error.args:
-            error.args = (str(error.args[0]).partition("\n")[0],)
-
-
-def known_revisions() -> list[str]:
-    """Return the revisions that a database can be migrated from, oldest first."""
-    files = (_MIGRATIONS / "versions").glob("[0-9]*_*.py")
-    return sorted(path.name.partition("_")[0] for path in files)
-
-
-def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table("alembic_version"):
-        return None
-    found: str | None = connection.scalar(sa.text("SELECT * FROM alembic_version"))
-    return found
-
-
-def _upgrade(connection: sa.Connection) -> None:
-    """Run the migrations inside the transaction that holds the lock."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a line per plugin
-    from alembic import command, config  # noqa: PLC0415 - 0.1 s, needed once a release
-
-    settings = config.Config()
-    settings.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    settings.attributes["connection"] = connection
-    command.upgrade(settings, "head")
-    log.info("database.migrated", revision=REVISION)

@@ -24,10 +24,12 @@ SUFFIXES = ("conf", "json", "md", "py", "toml", "txt", "yml")
 FOREIGN_SETTINGS = {
     "BELLHOP_REQUEST_ID",
     "BELLHOP_TASK_ID",
+    "POSTGRES_PASSWORD",
     "PR_SET_DUMPABLE",
     "RATE_LIMITED",
     "SMS_1",
     "SMS_CONF",
+    "VALKEY_PASSWORD",
 }
 #: Prefixes of names that a document writes with something after it.
 FOREIGN_PREFIXES = ("BELLHOP_PARAM_",)

@@ -14,6 +14,7 @@ from bench.client import Step, Work, WrongAnswer, drive, get
 from bench.curves import CURVES
 from bench.dose import TINY
 from bench.rows import ROWS
+from bench.scale import __main__ as scale
 from bench.usage import descendants
 from tests.servers import PROJECT, Server, running, wait_until
 
@@ -53,6 +54,23 @@ def test_a_curve_can_be_measured(curve: str, tmp_path: Path) -> None:
     lines = CURVES[curve].measure(TINY, tmp_path).lines
     assert all(line[CURVES[curve].key] > 0 for line in lines)
     assert len({line["who"] for line in lines if "x" in line}) >= 1
+
+
+def test_a_fleet_of_hosts_can_be_simulated(
+    soak: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Takes a quarter of a minute, to start engines and to have them count."""
+    if not soak:
+        pytest.skip("a long dose")
+    monkeypatch.setattr(scale, "PIECES", 100)
+    result = scale.measure([16], runs=5, seconds=2)
+    costs = {
+        name: round(cost["transactions"]) for name, cost in result["model"].items()
+    }
+    assert costs == {"beat": 1, "look": 6, "run": 4}, "docs/scale.md has them"
+    [fleet] = result["fleets"]
+    assert fleet["measured"]["run"] > 0
+    assert fleet["measured"]["not_run"] == fleet["measured"]["failed"] == 0
 
 
 def test_who_interrupts_it_has_nothing_left_behind(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from app.storage.engine import POOL_CONNECTIONS
 from tests.postgres import Postgres
 from tests.servers import Server, alive_with, children_of, running, wait_until
 
@@ -74,3 +76,32 @@ def test_without_the_database_nothing_is_started_and_readiness_says_so(
         wait_until(lambda: server.get("/api/health/ready").ok, seconds=6)
         assert not (tmp_path / "started").exists()
         assert server.exec("bob", "true").status_code == 202
+
+
+def test_a_restart_of_the_database_loses_no_run_and_needs_none_of_the_service(
+    postgres: Postgres, server: Server
+) -> None:
+    """Nor are more connections taken than docs/scale.md says, before or after it."""
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'test_%'"
+    most = 4 * 2 * POOL_CONNECTIONS
+    over = threading.Event()
+
+    def run_on(number: int) -> list[tuple[int, str]]:
+        answers = []
+        while not over.is_set():
+            caller = f"caller-{number}-{len(answers)}"
+            answers.append((server.exec(caller, "true").status_code, caller))
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(run_on, number) for number in range(4)]
+        assert 0 < postgres.execute(ours)[0][0] <= most
+        postgres.restart("fast")
+        postgres.restart("immediate")
+        wait_until(lambda: server.get("/api/health/ready").ok)
+        assert 0 < postgres.execute(ours)[0][0] <= most
+        over.set()
+        answers = [answer for client in clients for answer in client.result()]
+    assert {status for status, _ in answers} <= {202, 503}
+    for caller in [caller for status, caller in answers if status == 202][-40:]:
+        assert server.poll_until_finished(caller)[-1]["state"] == "SUCCESS"

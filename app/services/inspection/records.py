@@ -8,8 +8,9 @@ from typing import Any
 from app.errors import AccountNotFound, StorageUnavailable
 from app.finding import Finding
 from app.services import Services
-from app.storage.engine import Database, known_revisions
+from app.storage.engine import Database
 from app.storage.ownership import Viewer
+from app.storage.revisions import known_revisions
 from app.storage.tables import REVISION
 
 from .reasons import reason

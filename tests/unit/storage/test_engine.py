@@ -4,9 +4,11 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from app.errors import BellhopError, StorageUnavailable
 from app.storage import engine
@@ -18,6 +20,12 @@ from tests.postgres import Postgres
 from tests.racing import race_threads, run_python
 from tests.servers import free_port, wait_until
 from tests.unit.storage.rows import task_row
+
+# Of PostgreSQL's sessions, so that a test need not wait for long.
+QUICK = (
+    "SET lock_timeout = '100ms'",
+    "SET idle_in_transaction_session_timeout = '500ms'",
+)
 
 COUNT = sa.select(sa.func.count()).select_from(tasks)
 
@@ -321,6 +329,58 @@ def test_a_connection_lost_in_a_transaction_is_told_and_the_next_one_works(
             lose_it()
         assert count(database) == 0
         database.close()
+
+
+def test_a_connection_that_was_idle_for_long_is_asked_whether_it_is_good(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a firewall has forgotten it, of which nobody is told."""
+    asked: list[bool] = []
+    ping = PGDialect_psycopg.do_ping
+
+    def do_ping(dialect: PGDialect_psycopg, connection: Any) -> bool:
+        asked.append(ping(dialect, connection))
+        return asked[-1]
+
+    monkeypatch.setattr(PGDialect_psycopg, "do_ping", do_ping)
+    with postgres.new_database() as url:
+        database = Database(url)
+        database.check()
+        database.check()
+        assert asked == []
+        monkeypatch.setattr("app.storage.postgres.IDLE_SECONDS", 0)
+        database.check()
+        assert asked == [True]
+        database.close()
+
+
+def test_who_holds_a_lock_and_says_nothing_loses_it(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was stopped, or whose host is gone, keeps no other from work."""
+    monkeypatch.setattr("app.storage.postgres._SESSION", QUICK)
+    with postgres.new_database() as url:
+        silent, other = Database(url), Database(url)
+
+        def hold_it() -> None:
+            with silent.write() as connection:
+                silent.lock(connection, "admission pelican")
+                assert not is_admitted(other)
+                wait_until(lambda: is_admitted(other))
+
+        with pytest.raises(StorageUnavailable):
+            hold_it()
+        assert count(silent) == 1
+        silent.close()
+        other.close()
+
+
+def is_admitted(database: Database) -> bool:
+    try:
+        TaskStore(database).add(task_row(), Admission(Room(9)))
+    except StorageUnavailable:
+        return False
+    return True
 
 
 def test_no_more_are_admitted_where_the_server_isolates_more_by_default(

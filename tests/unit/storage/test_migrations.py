@@ -1,5 +1,6 @@
 """The tables are made on first use, and are what app/storage/tables.py says."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from app.errors import SlotBusy, StorageUnavailable
-from app.storage import engine
+from app.storage import revisions
 from app.storage.account_store import AccountStore
 from app.storage.audit_store import AuditStore
 from app.storage.engine import Database
 from app.storage.message_store import MessageStore, Quota, Sender, Use
 from app.storage.people_store import PeopleStore
+from app.storage.revisions import history, known_revisions
 from app.storage.session_store import SessionStore
 from app.storage.tables import REVISION, metadata, tasks
 from app.storage.task_store import Admission, Room, TaskStore
@@ -88,6 +90,16 @@ from tests.unit.storage.rows import task_row
 ADD = """
 database = Database(sys.argv[1])
 TaskStore(database).add(task_row(slot=sys.argv[2]), Admission(Room(100)))
+database.close()
+"""
+
+# Every second one migrates, as before a start; the others find what there is.
+MIGRATE_OR_ADD = """
+database = Database(sys.argv[1])
+if int(sys.argv[2]) % 2:
+    print("before:", database.upgrade())
+else:
+    TaskStore(database).add(task_row(), Admission(Room(100)))
 database.close()
 """
 
@@ -251,7 +263,7 @@ def test_a_migration_that_fails_leaves_nothing_and_can_be_tried_again(
         )
     )
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_MIGRATIONS", broken)
+        patch.setattr(revisions, "_MIGRATIONS", broken)
         with pytest.raises(StorageUnavailable):
             database.check()
 
@@ -264,7 +276,7 @@ def test_migrations_are_found_in_a_folder_of_any_name(
 ) -> None:
     folder = tmp_path / "100% new; a:b, c %(here)s"
     shutil.copytree(PROJECT / "migrations", folder)
-    monkeypatch.setattr(engine, "_MIGRATIONS", folder)
+    monkeypatch.setattr(revisions, "_MIGRATIONS", folder)
     database.check()
 
 
@@ -280,6 +292,42 @@ def test_many_processes_that_open_a_new_database_at_once_all_succeed(
         assert connection.scalar(added) == count
         versions = connection.scalars(sa.text("SELECT * FROM alembic_version")).all()
     assert versions == [REVISION]
+
+
+def test_processes_that_migrate_and_others_that_work_at_once_all_succeed(
+    url: str, database: Database
+) -> None:
+    make_older(url, "0003")
+
+    ended = race_processes(4, OPEN, MIGRATE_OR_ADD, url)
+
+    before = re.findall(r"before: (\d+)", "".join(ended))
+    assert len(before) == 2
+    assert set(before) <= {"0003", REVISION}
+    assert len(TaskStore(database).unfinished("pelican")) == 2
+    with database.write() as connection:
+        assert differences(connection) == []
+
+
+@pytest.mark.parametrize("revision", known_revisions())
+def test_each_revision_is_brought_to_each_later_one(
+    url: str, new_database: NewDatabase, revision: str
+) -> None:
+    """Step by step from it, to what one leap makes."""
+    made = Database(url)
+    assert made.upgrade(revision) is None
+    for later in known_revisions():
+        before = made.revision()
+        assert made.upgrade(later) == before
+        assert made.revision() == max(later, before)
+    made.close()
+    with connected(url) as connection, new_database() as fresh:
+        assert what_there_is(connection) == make_older(fresh, "head")
+
+
+def test_a_migration_says_what_it_has_brought() -> None:
+    assert all(brought.endswith(".") for brought in history().values())
+    assert list(history()) == known_revisions()
 
 
 def test_many_threads_that_open_a_new_database_at_once_all_succeed(
