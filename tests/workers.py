@@ -16,7 +16,7 @@ from kombu.asynchronous import set_event_loop
 from kombu.transport.redis import Transport
 
 from app.services.drain import Drain
-from app.tasks.celery_backend import RUN
+from app.tasks.celery_backend import RUN, node_of
 from app.worker import make_worker
 from config.config import BaseConfig
 from tests.valkey import Valkey
@@ -60,10 +60,10 @@ def _shut_down() -> None:
 
 
 @contextmanager
-def working(app: Celery) -> Iterator[None]:
-    """Have the worker of an app at work."""
-    alone = ("mingle", "gossip", "heartbeat")
-    worker = InThread(app, pool=OfApp, **{f"without_{each}": True for each in alone})
+def working(app: Celery, host: str) -> Iterator[None]:
+    """Have the worker of a host at work."""
+    alone = {f"without_{each}": True for each in ("mingle", "gossip", "heartbeat")}
+    worker = InThread(app, hostname=node_of(host), pool=OfApp, **alone)
     thread = threading.Thread(target=worker.start, name="celery-worker")
     thread.start()
     try:
@@ -99,7 +99,7 @@ class Workers:
             # What is sent is looked for at the app's own stand-ins.
             theirs = made[0].tasks[RUN].work.services.gateway
             theirs.providers = services.gateway.providers
-            self._started.enter_context(working(made[0]))
+            self._started.enter_context(working(made[0], conf.BELLHOP_HOST))
             services.sweeper.start()  # which tells the ends
 
         start = _Once(begin)

@@ -33,6 +33,17 @@ _TAKE_ORDER = (
     .where(orders.c.task_id == sa.bindparam("of_id"))
     .returning(orders.c.document)
 )
+# The same by one statement, which SQLite has not.
+_CLAIMED = _CLAIM.cte("claimed")
+_TAKEN = (
+    sa.delete(orders)
+    .where(orders.c.task_id == _CLAIMED.c.task_id)
+    .returning(orders.c.document)
+    .cte("taken")
+)
+_CLAIM_AT_ONCE = sa.select(_CLAIMED, _TAKEN.c.document).select_from(
+    _CLAIMED.outerjoin(_TAKEN, sa.true())
+)
 _UNCLAIMED = Prepared(
     sa.select(tasks.c.task_id)
     .where(tasks.c.host == sa.bindparam("of_host"), _OPEN, tasks.c.is_queued.is_(False))
@@ -52,7 +63,11 @@ class OrderStore:
         None: somebody was first, or it is not its turn, or there is no such task.
         """
         values = {"of_id": task_id, "by_worker": worker}
-        return self._take(_CLAIM, task_id, values)
+        if self._database.is_sqlite:
+            return self._take(_CLAIM, task_id, values)
+        with self._database.single() as connection:
+            row = connection.execute(_CLAIM_AT_ONCE, values).mappings().first()
+        return None if row is None else (dict(row), row["document"] or b"")
 
     def end(self, task_id: str, **end: Any) -> tuple[Row, bytes] | None:
         """Write the end of a task that nobody has begun; None: somebody has."""
@@ -73,7 +88,7 @@ class OrderStore:
         return [row["task_id"] for row in rows]
 
     def _take(
-        self, change: sa.Executable, task_id: str, values: Row
+        self, change: sa.UpdateBase, task_id: str, values: Row
     ) -> tuple[Row, bytes] | None:
         """Change a task and take its document, both or neither."""
         with self._database.write() as connection:

@@ -1,4 +1,4 @@
-"""A command that a worker of Celery runs, until its end is seen where it was asked for."""
+"""A command that a worker of Celery runs, until its end is seen by who asked."""
 
 import os
 import statistics
@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,6 @@ def _run(services: Services) -> None:
 
 def _program(order: Order) -> Order:
     """Return an order of the program itself, as the other one has it."""
-    from dataclasses import replace  # noqa: PLC0415
-
     return replace(order, command=replace(order.command, argv=tuple(ARGV)))
 
 
@@ -130,12 +129,12 @@ ROWS = [
     Row(
         "dispatch",
         "A command that a worker of Celery runs",
-        "`/bin/echo hello`, from its submission until its end is seen by who has submitted it, "
-        "one after the other. Bellhop: a record and an order in PostgreSQL, a message, "
-        "a claim, the run with its limits and marks, its output and its end in the record, and "
-        "a notice by Valkey. Bare Celery: `delay` and `result.get()` of a task that calls "
-        "`subprocess.run`, with its default pool of processes and Valkey for results; nothing is "
-        "kept, limited or cancelled.",
+        "`/bin/echo hello`, from its submission until its end is seen by who has "
+        "submitted it, one after the other. Bellhop: a record and an order in "
+        "PostgreSQL, a message, a claim, the run with its limits and marks, its output "
+        "and its end in the record, and a notice by Valkey. Bare Celery: `delay` and "
+        "`result.get()` of a task that calls `subprocess.run`, with its default pool "
+        "of processes and Valkey for results; nothing is kept, limited or cancelled.",
         _dispatch,
         (Goal("bare", "time against bare Celery", "×", 1.25, None, False),),
     ),
