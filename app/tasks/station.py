@@ -76,6 +76,8 @@ class Station(Runner):
         self.calls: Mapping[str, Callable[[Mapping[str, Any]], Call]] = {}
         #: Ends what runs here should this process be killed, once it was started.
         self.guard = Guard(MARK)
+        self._quiet = threading.Condition(self._lock)
+        self._looking = 0  # threads that run a task, or look whether it is theirs
         self._left_lying: frozenset[str] = frozenset()  # as the last look saw them
         self._thread = threading.Thread(
             target=self._look_on, name="station", daemon=True
@@ -97,8 +99,18 @@ class Station(Runner):
 
     def run(self, task_id: str) -> None:
         """Run a task to its end, if it is its turn and nobody else does."""
-        if self._closing:  # who comes next here finds it
-            return
+        with self._lock:
+            if self._closing:  # who comes next here finds it
+                return
+            self._looking += 1
+        try:
+            self._run_claimed(task_id)
+        finally:
+            with self._quiet:
+                self._looking -= 1
+                self._quiet.notify_all()
+
+    def _run_claimed(self, task_id: str) -> None:
         try:
             claimed = self._orders.claim(task_id, worker=str(Worker.current()))
         except StorageUnavailable as error:  # a later look finds it
@@ -135,6 +147,8 @@ class Station(Runner):
         """End what runs here, within the time; return the tasks that would not."""
         tasks = self._stop_all(seconds=seconds)
         left = self._wait_for_all(tasks)
+        with self._quiet:  # who has just come may still have something to write
+            self._quiet.wait_for(lambda: not self._looking, max(0.1, seconds))
         if self._thread.ident is not None:
             self._thread.join(max(0.1, seconds))
         self.guard.close()
