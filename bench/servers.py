@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from tests.servers import PROJECT, Server, free_port, running, wait_until
+from tests.valkey import running_valkey
+from tests.worker_process import running_worker
 
 from .contest import NotThere
 
@@ -71,6 +73,20 @@ def bellhop(folder: Path, name: str = "bellhop", **settings: str) -> Iterator[Se
     }
     with running(home, **(shipped | settings)) as server:
         yield server
+
+
+@contextmanager
+def workers_of_celery(folder: Path, **settings: str) -> Iterator[Server]:
+    """Start Bellhop with a worker of Celery; give the web tier, which runs nothing."""
+    with running_valkey(folder) as valkey:
+        urls = dict.fromkeys(("CELERY_BROKER_URL", "REDIS_URL"), valkey.url)
+        given = {"TASK_BACKEND": "celery", **urls, **settings}
+        worker = given | {"FLASK_ENV": "production", "ADMIN_PASSWORD": PASSWORD}
+        with (
+            bellhop(folder, **given) as server,
+            running_worker(folder / "bellhop", **worker),
+        ):
+            yield server
 
 
 def commands(folder: Path) -> str:

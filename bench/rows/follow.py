@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.contest import Goal, Outcome, Row
 from bench.dose import Dose
 from bench.followers import follow_all, follow_on_another_worker
-from bench.servers import bearer, bellhop, commands
+from bench.servers import bearer, bellhop, commands, workers_of_celery
 from bench.usage import asked_for_health, cpu_seconds, percentile, pss_mb
 from tests.servers import Server
 
@@ -72,10 +72,23 @@ def _idle(dose: Dose, folder: Path) -> Outcome:
         followed = follow_on_another_worker(
             server, token, task_id, lambda: open_gate(gate)
         )
-    times = followed.milliseconds
+    return _outcome(followed.milliseconds)
+
+
+def _outcome(times: list[float]) -> Outcome:
     figures = {"p50_ms": percentile(times, 0.5), "p99_ms": percentile(times, 0.99)}
     line = {"who": "Bellhop", "lines": len(times), **figures, "most_ms": max(times)}
     return Outcome([line], figures)
+
+
+def _streamed(dose: Dose, folder: Path) -> Outcome:
+    with workers_of_celery(folder, EXEC_COMMANDS=commands(folder)) as server:
+        token, gate = bearer(server), folder / "gate"
+        task_id = start_moments(server, token, dose.lines, gate)
+        [followed] = asyncio.run(
+            follow_all(server, token, [task_id], lambda: open_gate(gate))
+        )
+    return _outcome(followed.milliseconds)
 
 
 def _many(dose: Dose, folder: Path) -> Outcome:
@@ -114,6 +127,18 @@ ROWS = [
         (
             Goal("p50_ms", "p50", "ms", None, 2, False),
             Goal("p99_ms", "p99", "ms", 10, 5, False),
+        ),
+    ),
+    Row(
+        "follow-streams",
+        "From a line written on another host to its follower",
+        "The same with `TASK_BACKEND=celery`: a worker of Celery runs the command, its "
+        "output goes through Valkey, and the follower is connected to the web tier. "
+        "All of these are on this machine.",
+        _streamed,
+        (
+            Goal("p50_ms", "p50", "ms", None, 5, False),
+            Goal("p99_ms", "p99", "ms", 25, 10, False),
         ),
     ),
     Row(

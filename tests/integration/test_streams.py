@@ -1,10 +1,7 @@
 """Outputs on their way from a worker through Redis to who follows them elsewhere."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +14,9 @@ import pytest
 import requests
 
 from tests.commands import python_argv
-from tests.servers import PROJECT, Server, running, wait_until
+from tests.servers import Server, running, wait_until
 from tests.valkey import Valkey, running_valkey
+from tests.worker_process import running_worker
 
 pytestmark = pytest.mark.timeout(600)  # of the long dose
 
@@ -108,34 +106,8 @@ def engines(folder: Path, *redis: str, **env: str) -> Iterator[Engines]:
             "THREADS": "32",
             **env,
         }
-        with running(folder, **settings) as web, _worker(folder, settings):
+        with running(folder, **settings) as web, running_worker(folder, **settings):
             yield Engines(web, outputs, folder)
-
-
-@contextmanager
-def _worker(folder: Path, settings: dict[str, str]) -> Iterator[None]:
-    env = {
-        "PATH": os.environ["PATH"],
-        "FLASK_ENV": "testing",
-        "INSTANCE_PATH": str(folder / "instance"),
-    }
-    with (folder / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "app.worker", "worker"],
-            cwd=PROJECT,
-            env=env | settings,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        finally:
-            process.kill()
-            process.wait()
 
 
 def lines_at(offset: int, count: int) -> bytes:

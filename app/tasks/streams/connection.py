@@ -14,6 +14,8 @@ from redis.retry import Retry
 from app.errors import StorageUnavailable
 
 __all__ = [
+    "AWAY",
+    "CALL_SECONDS",
     "ConnectionFailed",
     "PubSub",
     "Redis",
@@ -27,7 +29,8 @@ __all__ = [
 #: How long any call may take, and any connecting.
 CALL_SECONDS: Final = 1.0
 
-_AWAY = "Outputs cannot be read now; what has been started goes on, try again."
+#: What callers are told where the server is away.
+AWAY: Final = "Outputs cannot be read now; what has been started goes on, try again."
 
 
 def connect(url: str) -> Redis:
@@ -56,4 +59,4 @@ def translated() -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        raise StorageUnavailable(_AWAY) from error
+        raise StorageUnavailable(AWAY) from error

@@ -1,5 +1,6 @@
 """The outputs of tasks that are kept in Redis or Valkey, as a folder keeps others."""
 
+import time
 from contextlib import suppress
 from itertools import chain, product
 
@@ -8,12 +9,16 @@ import structlog
 from app.errors import StorageUnavailable
 from app.tasks.output import STDOUT, STREAMS
 
-from .connection import Redis, RedisError, connect, translated
-from .layout import Keys
+from .connection import AWAY, CALL_SECONDS, Redis, RedisError, connect, translated
+from .layout import Keys, State
 from .log import StreamLog
 from .notices import StreamNotices
 from .reader import StreamReader, find_state
 from .sender import Sender
+
+#: How long one that did not answer is not asked about another output: who lists many
+#: tasks is not to wait for each.
+SILENT_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +33,7 @@ class StreamOutputs:
         self, url: str, *, head_bytes: int, tail_bytes: int, keep_seconds: int
     ) -> None:
         self._client: Redis = connect(url)
+        self._silent_until = 0.0  # on the monotonic clock
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
         self._sender = Sender(self._client, keep_seconds=keep_seconds)
@@ -85,7 +91,7 @@ class StreamOutputs:
         server may have lost. Raises StorageUnavailable.
         """
         keys = Keys.of(task_id, stream)
-        state = find_state(self._client, keys)
+        state = self._state(keys)
         if state is None:
             return None
         return StreamReader(self._client, keys, state, end_offset=end_offset)
@@ -118,6 +124,19 @@ class StreamOutputs:
         """Raise StorageUnavailable where the server takes nothing now."""
         with translated():
             self._client.set("bellhop:check", "", ex=1)
+
+    def _state(self, keys: Keys) -> State | None:
+        """Return what the server says of an output, unless it has just been silent."""
+        begun = time.monotonic()
+        if begun < self._silent_until:
+            raise StorageUnavailable(AWAY)
+        try:
+            return find_state(self._client, keys)
+        except StorageUnavailable:
+            now = time.monotonic()
+            if now - begun >= CALL_SECONDS:
+                self._silent_until = now + SILENT_SECONDS
+            raise
 
     def close(self) -> None:
         """End the threads and the connections; outputs that are open lose the rest."""

@@ -14,6 +14,7 @@ from app.tasks.output import STDERR, OutputFolder
 from app.tasks.output_log import SHORT_BYTES, TaskOutput
 from app.tasks.record import TaskRecord
 from app.tasks.states import State
+from app.tasks.streams import outputs as module
 from app.tasks.streams.layout import Keys
 from app.tasks.streams.outputs import StreamOutputs
 from app.tasks.streams.sender import Sender
@@ -197,6 +198,25 @@ class TestWhatADeadWriterLeft:
             outputs = make_outputs(server)
             server.kill()
             assert outputs.left_by(task_id) == {}
+
+
+def test_one_that_is_silent_is_not_asked_about_each_of_many(
+    make_outputs, tmp_path, task_id, monkeypatch
+):
+    asked = []
+    find = module.find_state
+    monkeypatch.setattr(module, "SILENT_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr(
+        module, "find_state", lambda *given: asked.append(given) or find(*given)
+    )
+    with running_valkey(tmp_path) as server:
+        outputs = make_outputs(server)
+        server.freeze()
+        for _ in range(20):
+            with pytest.raises(StorageUnavailable):
+                outputs.open(task_id)
+        server.thaw()
+    assert len(asked) == 1
 
 
 def test_many_are_removed_at_once(outputs, valkey, task_id):
