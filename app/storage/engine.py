@@ -14,7 +14,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -34,8 +33,6 @@ BUSY_LOOK_SECONDS = (0.00005, 0.0003)
 # A worker's requests and runs each need a connection for a moment at a time.
 POOL_CONNECTIONS = 8
 POOL_SECONDS = 10
-# A connection that was used so lately is still there, or tells that it is not.
-FRESH_SECONDS = 1.0
 
 _MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 # Any number, as long as nothing else on the server locks the same one.
@@ -93,14 +90,10 @@ class Database:
 
     @contextmanager
     def single(self) -> Iterator[sa.Connection]:
-        """Give a connection for one statement, which PostgreSQL commits by itself.
+        """Give a connection of PostgreSQL for one statement, which commits by itself.
 
         To begin and to end a transaction is a question more each.
         """
-        if self.is_sqlite:
-            with self.write() as connection:
-                yield connection
-            return
         try:
             self._make_ready()
             with self._engine.connect() as connection:
@@ -367,35 +360,15 @@ def _engine(url: sa.URL) -> sa.Engine:
         pool_size=POOL_CONNECTIONS,
         max_overflow=POOL_CONNECTIONS,
         pool_timeout=POOL_SECONDS,
+        pool_pre_ping=url.get_backend_name() != "sqlite",
         hide_parameters=True,  # an error's text goes to the log, commands do not
     )
     if url.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _set_up_sqlite)
     else:
         sa.event.listen(engine, "handle_error", _cut_detail)
-        sa.event.listen(engine, "checkin", _note_use)
-        sa.event.listen(engine, "checkout", partial(_look_whether_there, engine))
     _ENGINES.add(engine)
     return engine
-
-
-def _note_use(_connection: Any, record: Any) -> None:
-    record.info["used"] = time.monotonic()
-
-
-def _look_whether_there(
-    engine: sa.Engine, connection: Any, record: Any, _proxy: Any
-) -> None:
-    """Have a connection that was not used for a while replaced if it is gone.
-
-    To ask each time would be a question more for each that is answered.
-    """
-    if time.monotonic() - record.info.get("used", 0.0) < FRESH_SECONDS:
-        return
-    try:
-        engine.dialect.do_ping(connection)
-    except engine.dialect.loaded_dbapi.Error as error:
-        raise sa.exc.DisconnectionError from error
 
 
 def _leave_connections() -> None:

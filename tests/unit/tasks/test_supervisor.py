@@ -373,6 +373,7 @@ class TestProcess:
             *(f"app.processes.{n}" for n in ("cgroup", "child", "command", "ladder")),
             *(f"app.processes.{n}" for n in ("limits", "program", "table")),
             *("app.tasks.supervisor", "app.tasks.output_log"),
+            "app.tasks.written_command",
         }
 
 
