@@ -89,14 +89,10 @@ class Database:
 
     @contextmanager
     def single(self) -> Iterator[sa.Connection]:
-        """Give a connection for one statement, which PostgreSQL commits by itself.
+        """Give a connection of PostgreSQL for one statement, which commits by itself.
 
         To begin and to end a transaction is a question more each.
         """
-        if self.is_sqlite:
-            with self.write() as connection:
-                yield connection
-            return
         with self._connection(_ALONE) as connection:
             yield connection
 

@@ -4,6 +4,7 @@ from bench.contest import Row
 
 from . import (
     detached,
+    dispatch,
     flood,
     follow,
     history,
@@ -17,7 +18,7 @@ from . import (
 )
 
 _MODULES = (
-    *(runs, phases, uptime, flood, follow, detached, history),
+    *(runs, phases, uptime, flood, follow, detached, dispatch, history),
     *(sms, pages, start, slow),
 )
 
