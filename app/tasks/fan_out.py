@@ -6,6 +6,7 @@ parent, and who sweeps up looks at all of them: what to do next, the records say
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -128,11 +129,10 @@ class FanOut:
         record = parent_of(order, origin, spread, host=self._host)
         admission, written = admission_of(ROOM, origin), write(order, base=self._base)
         self._outputs.make_watched(record.task_id)
-        try:
+        with ExitStack() as refused:
+            refused.callback(self._outputs.remove, record.task_id)
             self._tasks.add(vars(record), admission, order=written)
-        except BaseException:
-            self._outputs.remove(record.task_id)
-            raise
+            refused.pop_all()
         log.info("fan_out.started", task_id=record.task_id, hosts=len(spread.hosts))
         self._observe(record)
         self._try_to_advance(record.task_id)
