@@ -153,6 +153,10 @@ class TaskStore:
             if row.get("parent") is not None:
                 check_turn(self._database, connection, row)
             owner = owner_now(connection, row["owner"], admission.account)
+            if order is not None and self._has_room_now(
+                connection, {**row, "owner": owner}, admission, order
+            ):
+                return False
             _use_up(connection, admission)
             if row["slot"] is not None:
                 for holder in _HOLDER.rows(connection, of_slot=row["slot"]):
@@ -176,16 +180,31 @@ class TaskStore:
 
         On PostgreSQL those who are added at the same time would not see each other.
         """
-        more = admission.uuid, admission.request, row.get("parent")
-        if any(each is not None for each in more) or not self._database.is_sqlite:
+        if not (self._database.is_sqlite and _is_plain(row, admission)):
             return False
-        of_line = {"of_host": row["host"], "of_kind": row["kind"]}
-        room = {"of_room": admission.room.max_running, "of_account": admission.account}
-        values = {**row, "is_queued": False, **of_line, **room}
+        values = _values_of(row, admission) | {"of_account": admission.account}
         try:
             return self._database.write_once(_add_if_room(tuple(row)), values) == 1
         except Conflict:  # its slot is taken
             return False
+
+    def _has_room_now(
+        self,
+        connection: sa.Connection,
+        row: Row,
+        admission: Admission,
+        order: bytes,
+    ) -> bool:
+        """Do the same on PostgreSQL, with its order, under the lock of those added.
+
+        A slot that is taken would make the transaction be of no more use.
+        """
+        is_plain = _is_plain(row, admission) and row["slot"] is None
+        if self._database.is_sqlite or not is_plain:
+            return False
+        values = _values_of(row, admission)
+        values |= {"of_account": None, "document": order}
+        return _add_both_if_room(tuple(row)).execute(connection, values) == 1
 
     def withdraw(self, task_id: str, admission: Admission) -> None:
         """Forget a task that could not be begun, and what its admission has used up."""
@@ -484,9 +503,40 @@ def take_back(
     return True
 
 
+def _is_plain(row: Row, admission: Admission) -> bool:
+    """Return whether nothing but room has to be looked at, or used up, for a task."""
+    more = admission.uuid, admission.request, row.get("parent")
+    return all(each is None for each in more)
+
+
+def _values_of(row: Row, admission: Admission) -> dict[str, Any]:
+    """Return what is given to add a task if it has room, but for whose it is."""
+    of_line = {"of_host": row["host"], "of_kind": row["kind"]}
+    return {
+        **row,
+        "is_queued": False,
+        **of_line,
+        "of_room": admission.room.max_running,
+    }
+
+
 @cache
 def _add_if_room(names: tuple[str, ...]) -> Change:
     """Return what adds a task of these columns if nobody waits, and it has room."""
+    return Change(_insert_if_room(names))
+
+
+@cache
+def _add_both_if_room(names: tuple[str, ...]) -> Change:
+    """Return what does so, and adds the task's order."""
+    added = _insert_if_room(names).returning(tasks.c.task_id).cte("added")
+    document = sa.bindparam("document", type_=sa.LargeBinary)
+    both = sa.select(added.c.task_id, document)
+    add = sa.insert(orders).from_select(["task_id", "document"], both)
+    return Change(add.execution_options(preserve_rowcount=True))
+
+
+def _insert_if_room(names: tuple[str, ...]) -> sa.Insert:
     given = {name: sa.bindparam(name, type_=tasks.c[name].type) for name in names}
     of_line = sa.select(sa.func.count()).where(_OF_LINE)
     of_command = of_line.where(tasks.c.command == given["command"])
@@ -506,7 +556,7 @@ def _add_if_room(names: tuple[str, ...]) -> Change:
         ),
         sa.or_(account.is_(None), known),
     )
-    return Change(sa.insert(tasks).from_select([*names, "turn"], new))
+    return sa.insert(tasks).from_select([*names, "turn"], new)
 
 
 def _let_in(

@@ -45,6 +45,8 @@ class Follower:
     ) -> TaskRecord:
         """Return a task as it is at its end, or once nobody waits for that any more."""
         with self._notices.of(self._watched(task, STDOUT)) as notice:
+            if task.finished is None:
+                notice.wait_to_be_heard(min(patience.seconds(), LOOK_SECONDS))
             while True:
                 task = self._lookup.get(task.task_id, viewer())
                 left = patience.seconds()

@@ -31,13 +31,22 @@ log = structlog.get_logger(__name__)
 class Notice:
     """Waits for changes of one file; each wait ends with the next change."""
 
-    def __init__(self, *, is_told: bool) -> None:
+    def __init__(self, *, is_told: bool, is_told_soon: bool = False) -> None:
         self._is_told = is_told
+        self._is_told_soon = is_told_soon  # that what comes from then on is told
         self._event = threading.Event()
 
     def tell(self) -> None:
         """Say that it has changed."""
         self._event.set()
+
+    def wait_to_be_heard(self, seconds: float) -> None:
+        """Wait until changes are told, where that takes a moment, or for the time.
+
+        Who looks only then has to look once.
+        """
+        if self._is_told_soon:
+            self.wait(seconds)
 
     def wait(self, seconds: float) -> None:
         """Wait for a change since the last wait, or for the time."""

@@ -78,7 +78,7 @@ class OutputFolder:
         except OSError as error:
             raise StorageUnavailable from error
 
-    def create_unnamed(self) -> OutputLog | None:
+    def create_unnamed(self, task_id: str) -> OutputLog | None:  # noqa: ARG002 - any's
         """Return a log as `create` does, but without a name, or None.
 
         It can be given one, and be given back for another task: to make a file, give it

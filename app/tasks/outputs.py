@@ -25,7 +25,7 @@ class Outputs(Protocol):
         """Return a new output, for which space is taken if it is to be used."""
         ...
 
-    def create_unnamed(self) -> LogWriter | None:
+    def create_unnamed(self, task_id: str) -> LogWriter | None:
         """Return an output that nobody can read before it is given a task's name.
 
         None where there are no such ones, or where nothing would be gained.

@@ -111,7 +111,7 @@ class Runner:
         """
         task_id = record.task_id
         if may_be_short and record.stderr_end_offset is None:
-            unnamed = self._outputs.create_unnamed()
+            unnamed = self._outputs.create_unnamed(task_id)
             if unnamed is not None:
                 return TaskOutput(unnamed)
         output = TaskOutput(self._outputs.create(task_id, takes_space=job.has_output))

@@ -24,10 +24,11 @@ CLOSE_SECONDS: Final = 5.0
 
 
 class StreamLog(LogWriter):
-    """The writing end of an output that is kept in streams."""
+    """The writing end of an output that is kept in streams.
 
-    #: All may read it from its beginning on.
-    is_named = True
+    Nobody can read it before it has begun to be sent, which more than a short one does
+    by itself: one that ends before that is in its record alone.
+    """
 
     def __init__(
         self, keys: Keys, sender: Sender, *, head_bytes: int, tail_bytes: int
@@ -37,6 +38,8 @@ class StreamLog(LogWriter):
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
         self._short = bytearray()  # its beginning, for a record
+        #: Whether all may read it from its beginning on.
+        self.is_named = False
         # What follows is guarded by the sender's lock.
         self.end_offset = 0
         self._pending = bytearray()
@@ -57,6 +60,11 @@ class StreamLog(LogWriter):
         """Whether more was written than is kept; what a server lost is not meant."""
         return self.end_offset > self._head_bytes + self._tail_bytes
 
+    def begin(self) -> None:
+        """Send it from now on, with what was written before."""
+        self.is_named = True
+        self._sender.add(self)
+
     def append(self, data: memoryview) -> None:
         """Take what the command wrote; never fails, and holds it back shortly at most.
 
@@ -64,6 +72,8 @@ class StreamLog(LogWriter):
         """
         if len(self._short) <= SHORT_BYTES:
             self._short += data[: SHORT_BYTES + 1 - len(self._short)]
+            if len(self._short) > SHORT_BYTES and not self.is_named:
+                self.begin()
         for start in range(0, len(data), SEND_BYTES):
             self._hold(data[start : start + SEND_BYTES])
 

@@ -43,7 +43,7 @@ class StreamNotices:
 
         It is told once more than there are changes: when the server listens to it.
         """
-        notice = Notice(is_told=True)
+        notice = Notice(is_told=True, is_told_soon=True)
         with self._lock:
             is_new = channel not in self._waiting
             self._waiting[channel].add(notice)

@@ -50,16 +50,20 @@ class StreamOutputs:
 
         It is there for readers once the server answers, which is not waited for.
         """
-        sizes = {"head_bytes": self._head_bytes, "tail_bytes": self._tail_bytes}
-        output = StreamLog(Keys.of(task_id, stream), self._sender, **sizes)
-        self._sender.add(output)
+        output = self._new(task_id, stream)
+        output.begin()
         return output
 
-    def create_unnamed(self) -> None:
-        """Return None: an output is made faster than a name could be given to it."""
+    def create_unnamed(self, task_id: str) -> StreamLog:
+        """Return a new output of which the server is not told yet.
 
-    def name(self, output: StreamLog, task_id: str) -> None:
-        """Do nothing: all have their names from the beginning."""
+        Most are short: what is in the record at once need not be brought there too.
+        """
+        return self._new(task_id, STDOUT)
+
+    def name(self, output: StreamLog, task_id: str) -> None:  # noqa: ARG002 - it has one
+        """Have an output sent from now on."""
+        output.begin()
 
     def give_back(self, output: StreamLog) -> None:
         """Have an output forgotten that a record has in it, and tell who follows it."""
@@ -127,6 +131,10 @@ class StreamOutputs:
         """Raise StorageUnavailable where the server takes nothing now."""
         with translated():
             self._client.set("bellhop:check", "", ex=1)
+
+    def _new(self, task_id: str, stream: str) -> StreamLog:
+        sizes = {"head_bytes": self._head_bytes, "tail_bytes": self._tail_bytes}
+        return StreamLog(Keys.of(task_id, stream), self._sender, **sizes)
 
     def _state(self, keys: Keys) -> State | None:
         """Return what the server says of an output, unless it has just been silent."""

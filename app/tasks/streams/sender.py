@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 
 class Sender:
-    """Sends what outputs have; its thread is started with the first one."""
+    """Sends what outputs have; its thread is started with the first thing."""
 
     def __init__(self, client: Redis, *, keep_seconds: int) -> None:
         self._client = client
@@ -51,11 +51,7 @@ class Sender:
         """Send what an output has from now on, until it is forgotten."""
         with self.lock:
             self._sources.append(source)
-            if self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(
-                    target=self._run, name="output-sender", daemon=True
-                )
-                self._thread.start()
+            self._start()
             self.wake()
 
     def forget(self, source: Source) -> None:
@@ -70,6 +66,7 @@ class Sender:
         expires.
         """
         with self.lock:
+            self._start()
             if self._thread is not None:
                 self._words.append(command)
                 self._is_idle = False
@@ -97,6 +94,14 @@ class Sender:
             thread, self._thread = self._thread, None
         if thread is not None:
             thread.join()
+
+    def _start(self) -> None:
+        """Start the thread, if that is still to be done; under the lock."""
+        if self._thread is None and not self._is_closed:
+            self._thread = threading.Thread(
+                target=self._run, name="output-sender", daemon=True
+            )
+            self._thread.start()
 
     def _run(self) -> None:
         try:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from app.errors import CapacityExceeded
 from app.storage.engine import Database
 from app.storage.order_store import NOBODY, OrderStore
 from app.storage.tables import orders
@@ -48,6 +49,29 @@ def test_one_of_those_who_race_for_a_task_gets_it(
     assert found["worker"] == row["worker"]
     assert row["worker"] in names
     assert kept(database) == 0
+
+
+@pytest.mark.parametrize("most_of_command", [None, 2])
+def test_of_many_that_come_at_once_as_many_run_as_may_and_each_is_written(
+    store: TaskStore,
+    order_store: OrderStore,
+    database: Database,
+    most_of_command: int | None,
+) -> None:
+    room = Room(2 if most_of_command is None else 5, 3)
+    same = {"command": "sync", "max_running": most_of_command, "slot": None}
+
+    def come(_number: int) -> bool | None:
+        row = task_row(**same) | {"worker": NOBODY}
+        try:
+            return store.add(row, Admission(room), order=DOCUMENT)
+        except CapacityExceeded:
+            return None
+
+    answers = race_threads(8, come)
+    assert sorted(answers, key=str) == [False] * 2 + [None] * 3 + [True] * 3
+    assert len(order_store.unclaimed(HOST)) == 2
+    assert kept(database) == 5
 
 
 def test_one_that_waits_in_line_is_nobody_s(

@@ -13,9 +13,11 @@ from app.tasks.lookup import Lookup
 from app.tasks.notices import Notices
 from app.tasks.output import STDERR, STDOUT, OutputFolder
 from app.tasks.states import State
+from app.tasks.streams.log import StreamLog
 from app.tasks.streams.outputs import StreamOutputs
 from tests.servers import wait_until
 from tests.unit.tasks.conftest import NoBackend
+from tests.unit.tasks.streams.conftest import settle
 
 # Longer than any test may take.
 LONG_SECONDS = 60
@@ -74,6 +76,8 @@ class Run:
 
     def write(self, data):
         self.log.append(memoryview(data))
+        if isinstance(self.log, StreamLog):
+            settle(self.log)  # or who reads may be told of an offset beyond the end
         return self
 
     def write_stderr(self, data):

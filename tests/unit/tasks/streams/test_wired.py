@@ -20,7 +20,7 @@ from app.tasks.streams.outputs import StreamOutputs
 from app.tasks.streams.sender import Sender
 from tests.servers import wait_until
 from tests.unit.tasks.conftest import NoBackend
-from tests.unit.tasks.streams.conftest import content, settle, write
+from tests.unit.tasks.streams.conftest import check_kept, content, settle, write
 from tests.valkey import running_valkey
 
 # Longer than any test may take: who goes on has been told.
@@ -68,6 +68,31 @@ class TestTheEnd:
                 "output": content(0, 300),
             }
             outputs.give_back(log)
+
+    def test_a_short_one_that_nobody_was_to_read_is_brought_nowhere(
+        self, valkey, outputs, task_id
+    ):
+        with outputs.notices.of(outputs.watched(task_id)) as notice:
+            notice.wait(LONG_SECONDS)  # that the server listens
+            log = outputs.create_unnamed(task_id)
+            write(log, 300)
+            assert TaskOutput(log).ended()["output"] == content(0, 300)
+            outputs.give_back(log)
+            notice.wait(LONG_SECONDS)
+        assert keys_of(valkey, task_id) == []
+
+    def test_a_longer_one_is_brought_there_from_its_beginning_on(
+        self, valkey, make_outputs, task_id
+    ):
+        outputs = make_outputs(valkey, **LARGE)
+        log = outputs.create_unnamed(task_id)
+        write(log, SHORT_BYTES)
+        assert outputs.open(task_id) is None
+        write(log, 1)
+        settle(log)
+        with outputs.open(task_id) as reader:
+            check_kept(log, reader)
+        log.close()
 
     def test_a_longer_one_is_with_the_server_before_the_record_says_so(
         self, valkey, make_outputs, task_id
